@@ -1,0 +1,55 @@
+"""Builds a machine from its document, in the order in which a machine comes to life."""
+
+from __future__ import annotations
+
+from stratovirt.builder import memory
+from stratovirt.core.vm import CoreVm
+from stratovirt.errors import StratovirtError
+from stratovirt.machine import board as boards
+from stratovirt.machine.chassis import Chassis
+from stratovirt.machine.machine import Machine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.document.vm import Vm
+
+
+def build(document: Vm) -> Machine:
+    """Build the machine; on any failure everything made so far is released."""
+    _refuse_unbuilt(document)
+    board = boards.load(document.machine.arch, document.machine.type)
+    chassis = Chassis(CoreVm(), board)
+    try:
+        ram = memory.allocate(document.memory)
+        offset = 0
+        for gpa, size in board.memory_regions(document.memory.size):
+            chassis.core.add_memory(gpa, ram, offset, size)
+            offset += size
+        board.create_interrupts(chassis)
+        board.create_vcpus(chassis, document.cpu.count)
+        board.create_ports(chassis)
+        _realize(document, chassis)
+        board.boot(chassis, document)
+    except BaseException:
+        chassis.close()
+        raise
+    return Machine(document, chassis)
+
+
+def _realize(document: Vm, chassis: Chassis) -> None:
+    for name in document.iothread:
+        chassis.add_iothread(name)
+    for kind, name, device in document.devices():
+        if kind != "iothread" and device.attached():
+            device.realize(name, chassis)
+
+
+def _refuse_unbuilt(document: Vm) -> None:
+    """Refuse what the document may say and this version cannot do, before anything is made."""
+    process = document.process
+    for asked, words in ((process.daemonize, "daemonize"), (process.pidfile is not None, "pidfile")):
+        if asked:
+            raise StratovirtError(
+                f"'{words}' is described but cannot be done by this version",
+                hint=f"take {words} out of [process], or -{words} off the command line",
+            )

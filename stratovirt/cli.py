@@ -1,0 +1,96 @@
+"""The command. A leading dash or `run` starts a machine by the short path; any other word goes to app.py.
+
+The short path imports only what the first guest instruction needs; tests/contract/test_boot_path.py holds it to that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from stratovirt.errors import StratovirtError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from stratovirt.document.vm import Vm
+
+# Long options of the cold program; the machine's own flags have one dash.
+APP_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")
+
+
+def main() -> NoReturn:
+    """Run the command and exit with its status."""
+    status = _guarded(sys.argv[1:])
+    sys.stdout.flush()
+    # Nothing is left to finish: interpreter shutdown would only cost time.
+    os._exit(status)
+
+
+def _guarded(argv: list[str]) -> int:
+    try:
+        return dispatch(argv)
+    except StratovirtError as error:
+        _print_error(error)
+        return error.exit_status
+    except BrokenPipeError:
+        return 1
+
+
+def _print_error(error: StratovirtError) -> None:
+    lines = f"stratovirt: {error.message}\n"
+    if error.hint:
+        lines += f"  hint: {error.hint}\n"
+    os.write(2, lines.encode(errors="replace"))
+
+
+def dispatch(argv: list[str]) -> int:
+    """Do what the words ask for; return the exit status."""
+    if argv[:1] == ["run"]:
+        return _run_profile(argv[1:])
+    if argv and argv[0].startswith("-") and argv[0] not in APP_OPTIONS and argv[0] != "-":
+        return _run_flags(argv)
+    from stratovirt.app import main as app_main
+
+    return app_main(argv)
+
+
+def _run_flags(argv: list[str]) -> int:
+    from stratovirt.compat.translate import translate
+
+    return start(translate(argv))
+
+
+def _run_profile(argv: list[str]) -> int:
+    if len(argv) != 1 or argv[0].startswith("-"):
+        if argv in (["--help"], ["-h"]):
+            from stratovirt.app import main as app_main
+
+            return app_main(["run", "--help"])
+        raise UsageError("run takes one profile", hint="stratovirt run PROFILE")
+    from stratovirt.document.loader import load_vm
+
+    return start(load_vm(argv[0]))
+
+
+def start(document: Vm) -> int:
+    """Build the machine, start it, then load what serves it; return the exit status."""
+    from stratovirt.builder.build import build
+    from stratovirt.control import signals
+    from stratovirt.control.listener import Listener
+
+    signals.install()
+    try:
+        listener = Listener.bind(document.qmp.socket) if document.qmp else None
+        try:
+            machine = build(document)
+            machine.start()
+            from stratovirt.control.serve import serve
+
+            return serve(machine, listener)
+        finally:
+            if listener is not None:
+                listener.close()
+    except signals.Interrupted:
+        return 0

@@ -1,0 +1,1 @@
+"""The legacy command line: flags to document, and back."""

@@ -1,0 +1,122 @@
+"""The flags of devices, made from the device records: a new module in stratovirt/devices needs no word here."""
+
+from __future__ import annotations
+
+from stratovirt import devices
+from stratovirt.compat.keyval import READERS, KeyVal, hexadecimal
+from stratovirt.compat.registry import flag
+from stratovirt.errors import UsageError
+from stratovirt.load import closest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.compat.draft import Data, Draft
+    from stratovirt.devices.device import Device
+    from stratovirt.record import Field
+
+
+def fields_on(record: type[Device], on: str) -> list[Field]:
+    """Return the fields that are keys of -device (`on` is "device") or of the record's own flag ("")."""
+    return [field for field in record.fields.values() if field.on == on]
+
+
+def drivers() -> dict[str, tuple[str, type[Device]]]:
+    """Return table and record by the name of the driver."""
+    return {driver: (kind, record) for kind, record in devices.tables().items() for driver in record.drivers}
+
+
+def _take(record: type[Device], on: str, keys: KeyVal) -> Data:
+    data: Data = {}
+    for field in fields_on(record, on):
+        text = keys.word() if field.name == record.word else keys.take(field.key)
+        if text is not None:
+            reader = hexadecimal if field.name in record.hexadecimal else READERS[field.kind]
+            data[field.name] = reader(field.key, text)
+    return data
+
+
+def _register(kind: str, record: type[Device]) -> None:
+    @flag(record.option, takes="many" if record.named else "one", record=record)
+    def read(draft: Draft, text: str) -> None:
+        keys = KeyVal(text, record.aliases)
+        name = keys.take(record.id_key) if record.named and record.id_key else ""
+        data = _take(record, "", keys)
+        if record.word == "ignored":
+            keys.word()
+        keys.done()
+        if name is None:
+            raise UsageError(f"'{record.id_key}' is missing", hint=f"write {record.id_key}=NAME")
+        name = record.complete(name, data)
+        if not record.named:
+            draft.add_single(kind, data)
+        elif record.reference:
+            draft.add_backend(kind, name, data)
+        else:
+            draft.add(kind, name, data, draft.origin)
+
+
+for _kind, _record in devices.tables().items():
+    if _record.option:
+        _register(_kind, _record)
+
+
+@flag("device", syntax="DRIVER[,KEY=VALUE]...", takes="many")
+def _device(draft: Draft, text: str) -> None:
+    """A device of the guest; each driver has its own keys."""
+    keys = KeyVal(text)
+    driver = keys.word()
+    kind, record = _find_driver(driver)
+    assert driver is not None
+    reference = keys.take(record.reference) if record.reference else None
+    name = keys.take("id") if "id" not in record.fields else None
+    data = _take(record, "device", keys)
+    keys.done()
+    _check_place(record.drivers[driver], driver, data)
+    if record.reference:
+        if reference is None:
+            raise UsageError(f"'{record.reference}' is missing", hint=f"write {record.reference}=ID")
+        _attach(draft, kind, record, (reference, name if record.device_id == "name" else None, data))
+    elif not record.named:
+        draft.add_single(kind, data)
+    elif name is None:
+        raise UsageError("'id' is missing", hint="write id=NAME")
+    else:
+        draft.add(kind, name, data, draft.origin)
+
+
+def _find_driver(driver: str | None) -> tuple[str, type[Device]]:
+    known = drivers()
+    if driver in known:
+        return known[driver]
+    hint = f"known drivers: {', '.join(known)}"
+    if driver is None:
+        raise UsageError("no driver is named", hint)
+    meant = closest(driver, list(known))
+    guess = f" (did you mean '{meant}'?)" if meant else ""
+    raise UsageError(f'Unsupported device: "{driver}"{guess}', hint)
+
+
+def _check_place(transport: str, driver: str, data: Data) -> None:
+    """Refuse a PCI place for a virtio-mmio device, and a PCI device without one."""
+    for key in ("bus", "addr"):
+        if transport == "mmio" and key in data:
+            hint = f"take {key} out, or use the driver's -pci form"
+            raise UsageError(f"virtio mmio device does not support {key} arguments", hint)
+        if transport == "pci" and key not in data:
+            raise UsageError(f"'{key}' is missing: {driver} sits on a PCI bus", "write bus=pcie.0,addr=0x1.0x0")
+
+
+def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str | None, Data]) -> None:
+    """Give a backend its place in the guest."""
+    reference, name, data = said
+    backend = draft.backends.get(kind, {}).get(reference)
+    attached = draft.attached.setdefault(kind, {})
+    if backend is None:
+        known = ", ".join(draft.backends.get(kind, {})) or "none"
+        draft.refuse(f"there is no -{record.option} with id={reference}", f"ids of -{record.option}: {known}")
+    elif reference in attached:
+        draft.refuse(f"{record.reference}={reference} is attached already")
+    else:
+        attached[reference] = name or reference
+        backend.data.update(data)
+        draft.origins.update({(kind, name or reference, key): draft.origin for key in data})

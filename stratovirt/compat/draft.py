@@ -1,0 +1,112 @@
+"""The document while flags fill it: plain data, which flag said what, and what is wrong so far."""
+
+from __future__ import annotations
+
+from stratovirt.document.vm import VERSION, Vm
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.record import Field, Path
+
+    Data = dict[str, object]
+
+ORIGIN_LENGTH = 100  # characters of a flag that a message repeats
+
+
+class Backend:
+    """A `-drive` or `-netdev`: its table is named once a -device attaches it."""
+
+    __slots__ = ("data", "origin")
+
+    def __init__(self, data: Data, origin: str) -> None:
+        self.data = data
+        self.origin = origin
+
+
+class Draft:
+    """What the flags said so far."""
+
+    def __init__(self, arch: str) -> None:
+        self.data: dict[str, Data] = {"machine": {"arch": arch}}
+        self.top: Data = {"version": VERSION}
+        self.origins: dict[Path, str] = {}
+        self.problems: list[tuple[str, str]] = []  # message and hint
+        self.origin = ""  # the flag that is being read
+        self.backends: dict[str, dict[str, Backend]] = {}  # by table, then by id, in order of their flags
+        self.attached: dict[str, dict[str, str]] = {}  # by table: id to name of the table, in order of -device
+
+    def at(self, name: str, text: str) -> None:
+        """Say which flag is being read from now on."""
+        origin = f"-{name} {text}".rstrip()
+        self.origin = origin if len(origin) <= ORIGIN_LENGTH else f"{origin[:ORIGIN_LENGTH]}..."
+
+    def put(self, to: str, value: object) -> None:
+        """Set one key of the document, like `cpu.count`."""
+        table, _, key = to.rpartition(".")
+        if table:
+            self.data.setdefault(table, {})[key] = value
+            self.origins[(table, key)] = self.origin
+        else:
+            self.top[key] = value
+            self.origins[(key,)] = self.origin
+
+    def refuse(self, message: str, hint: str = "") -> None:
+        """Note that what this flag says cannot be; the others are still read."""
+        self.problems.append((f"{self.origin}: {message}", hint))
+
+    def add(self, kind: str, name: str, data: Data, origin: str) -> None:
+        """Add a table of a kind that has names."""
+        tables = self.data.setdefault(kind, {})
+        if name in tables:
+            already = f"{kind} '{name}' is described already, by {self.origins[(kind, name)]}"
+            self.problems.append((f"{origin}: {already}", ""))
+            return
+        tables[name] = data
+        self.origins[(kind, name)] = origin
+
+    def add_single(self, kind: str, data: Data) -> None:
+        """Add the table of a kind that a machine has one of."""
+        if kind in self.data:
+            self.refuse(f"a machine has one {kind} only, and {self.origins[(kind,)]} describes it already")
+            return
+        self.data[kind] = data
+        self.origins[(kind,)] = self.origin
+
+    def add_backend(self, kind: str, name: str, data: Data) -> None:
+        """Add what a -device can refer to."""
+        known = self.backends.setdefault(kind, {})
+        if name in known:
+            self.refuse(f"id '{name}' is taken already, by {known[name].origin}")
+            return
+        known[name] = Backend(data, self.origin)
+
+    def finish(self) -> Data:
+        """Name the tables of the backends; return the document as plain data."""
+        for kind, known in self.backends.items():
+            attached = self.attached.get(kind, {})
+            # The attached ones stand in the order of their -device: that is the order in which the guest names them.
+            turn = iter(attached.items())
+            for name, backend in known.items():
+                if name in attached:
+                    reference, table = next(turn)
+                    self.add(kind, table, known[reference].data, known[reference].origin)
+                else:
+                    self.add(kind, name, {**backend.data, "attach": False}, backend.origin)
+        return {**self.top, **self.data}
+
+    def origin_of(self, path: Path) -> str:
+        """Return the flag that said what stands at `path`, or around it."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.origins:
+                return self.origins[path[:length]]
+        return ""
+
+
+def field_at(to: str) -> Field:
+    """Return the field of the document at a place like `cpu.count`."""
+    table, _, key = to.rpartition(".")
+    if not table:
+        return Vm.fields[key]
+    record = Vm.fields[table].record
+    assert record is not None
+    return record.fields[key]

@@ -1,0 +1,101 @@
+/* The whole ABI between Python and the C core; gcc reads it through api.h, cffi reads the same text.
+ *
+ * Every call returns 0 or a positive value on success and -errno on failure, and sets no global state.
+ *   [setup]  before the first vCPU starts     [any] at any time, from the control thread
+ * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after return,
+ * guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
+ */
+#define SV_ABI_VERSION 1
+
+struct sv_vm;
+struct sv_iothread;
+struct sv_virtio;
+struct sv_uart;
+
+/* What threads of the core tell Python: a ring of these behind one eventfd. */
+struct sv_event {
+	uint32_t kind;
+	uint32_t source; /* vCPU index or device id, by kind */
+	uint64_t data[7];
+};
+
+#define SV_EVENT_SHUTDOWN 1 /* source: vCPU; data[0]: SV_SHUTDOWN_* */
+#define SV_EVENT_VCPU_FAILED 2 /* source: vCPU; data: exit reason, detail, RIP, errno, up to 15 code bytes in 5..6 */
+#define SV_EVENT_DEVICE_BROKEN 3 /* source: device; data[0]: queue, data[1]: why (enum virtq_error) */
+#define SV_EVENT_IO_ERROR 4 /* source: device; data: errno, operation, sector */
+#define SV_EVENT_SERIAL_ROOM 5 /* the receiver of the serial port takes bytes again */
+#define SV_EVENT_LOST 6 /* data[0]: events that did not fit */
+
+#define SV_SHUTDOWN_POWEROFF 1 /* ACPI sleep control register */
+#define SV_SHUTDOWN_RESET 2 /* ACPI reset register or keyboard controller */
+#define SV_SHUTDOWN_TRIPLE_FAULT 3
+
+int sv_abi_version(void);
+
+/* [setup] vm_fd is KVM's; -1 makes a machine without KVM, for tests of devices. */
+int sv_vm_create(int vm_fd, struct sv_vm **out);
+/* Stops every thread, waits for I/O in flight, frees everything. */
+void sv_vm_destroy(struct sv_vm *vm);
+
+/* [setup] Tells the core where guest memory is; Python gives it to KVM. At most 8 regions, none overlapping. */
+int sv_mem_add(struct sv_vm *vm, uint64_t gpa, uint64_t size, void *host);
+/* [setup] Reads length bytes of the file at offset into guest memory; -ENODATA when the file ends before. */
+int sv_mem_load(struct sv_vm *vm, uint64_t gpa, int fd, uint64_t offset, uint64_t length);
+/* [setup] Copies bytes into guest memory. */
+int sv_mem_write(struct sv_vm *vm, uint64_t gpa, const void *bytes, uint64_t length);
+
+/* [setup] Takes a vCPU fd; returns its index. run_size is KVM_GET_VCPU_MMAP_SIZE. */
+int sv_vcpu_add(struct sv_vm *vm, int vcpu_fd, uint64_t run_size);
+/* Starts one thread for each vCPU; parked ones wait for sv_resume. */
+int sv_vcpus_start(struct sv_vm *vm, int parked);
+/* [any] Thread id of a vCPU, 0 before it runs. */
+int sv_vcpu_tid(struct sv_vm *vm, int index);
+/* [any] Asks every vCPU to park; sv_wait_parked says when they have: 0, or -ETIMEDOUT. */
+int sv_pause(struct sv_vm *vm);
+int sv_resume(struct sv_vm *vm);
+int sv_wait_parked(struct sv_vm *vm, int milliseconds);
+/* [any] Ends the vCPU threads and waits for them. */
+int sv_vcpus_stop(struct sv_vm *vm);
+
+/* [any] The eventfd that becomes readable with events, and up to count of them. */
+int sv_events_fd(struct sv_vm *vm);
+int sv_events_take(struct sv_vm *vm, struct sv_event *out, int count);
+
+/* [setup] The ports that are always there on x86: keyboard controller (reset only), CMOS clock, ACPI sleep and reset. */
+struct sv_board_config {
+	uint16_t i8042_port;
+	uint16_t rtc_port;
+	uint16_t sleep_port;
+	uint16_t reset_port;
+};
+int sv_board_create(struct sv_vm *vm, const struct sv_board_config *config);
+
+/* [setup] A 16550 at a port with an interrupt line; transmits to out_fd without ever blocking on it. */
+int sv_uart_create(struct sv_vm *vm, uint16_t port, uint32_t gsi, int out_fd, struct sv_uart **out);
+/* [any] Gives the receiver bytes; returns how many it took. SV_EVENT_SERIAL_ROOM follows when it took less. */
+int sv_uart_feed(struct sv_uart *uart, const void *bytes, int length);
+
+/* [setup] A thread that serves queues; name has at most 15 characters. */
+int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **out);
+
+#define SV_AIO_AUTO 0 /* io_uring where the host has it */
+#define SV_AIO_SYNC 1
+#define SV_AIO_URING 2
+
+struct sv_blk_config {
+	int fd;
+	uint64_t size; /* bytes; only whole sectors of 512 are shown */
+	int readonly;
+	int discard; /* the image can punch holes */
+	uint32_t alignment; /* of buffers, offsets and lengths for O_DIRECT; 1 when any will do */
+	uint32_t iops; /* operations each second at most; 0 for no limit */
+	int engine; /* SV_AIO_* */
+	char serial[21];
+	struct sv_iothread *iothread; /* NULL for the main I/O thread */
+};
+/* [setup] A virtio-blk device with one queue; it is reached once sv_mmio_place has put it somewhere. */
+int sv_blk_create(struct sv_vm *vm, const struct sv_blk_config *config, struct sv_virtio **out);
+/* [setup] Puts a virtio device behind a virtio-mmio window of 0x200 bytes with an interrupt line. */
+int sv_mmio_place(struct sv_vm *vm, struct sv_virtio *device, uint64_t base, uint32_t gsi);
+/* [any] The number that events carry for the device. */
+int sv_virtio_id(struct sv_virtio *device);

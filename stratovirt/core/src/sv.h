@@ -1,0 +1,92 @@
+/* Types inside the core. Lock order: pause lock, then uart lock, then events lock; a queue has one owner
+ * thread and none. */
+#ifndef SV_H
+#define SV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "api.h"
+
+#include "bus.h"
+#include "events.h"
+#include "guestmem.h"
+
+#define SV_MAX_VCPUS     254
+#define SV_MAX_IOTHREADS 9 /* the main one and eight by name */
+#define SV_MAX_VIRTIO    32
+
+struct kvm_run;
+
+struct vcpu {
+	struct sv_vm *vm;
+	int index;
+	int fd;
+	struct kvm_run *run;
+	uint64_t run_size;
+	pthread_t thread;
+	bool started;
+	atomic_int tid;
+};
+
+struct sv_vm {
+	int fd; /* KVM's VM, or -1 */
+	struct guestmem memory;
+	struct bus ports; /* x86 I/O ports */
+	struct bus mmio;
+	struct events events;
+
+	/* run state of the vCPUs, under pause_lock */
+	pthread_mutex_t pause_lock;
+	pthread_cond_t pause_change; /* parked count or request changed */
+	bool pause_wanted;
+	bool stop_wanted;
+	int parked;
+	int running;           /* threads that have not ended */
+	atomic_bool attention; /* pause or stop wanted: read without the lock before each KVM_RUN */
+	struct vcpu vcpus[SV_MAX_VCPUS];
+	int vcpu_count;
+
+	struct sv_iothread *iothreads[SV_MAX_IOTHREADS]; /* [0] is the main one, made on first need */
+	int iothread_count;
+	struct sv_virtio *devices[SV_MAX_VIRTIO];
+	int device_count;
+	struct sv_uart *uart;
+	void *board;
+};
+
+/* vcpu.c */
+void vcpus_stop(struct sv_vm *vm);
+
+/* irq.c: an interrupt line behind an irqfd; with vm->fd -1 it is a bare eventfd that tests read. */
+int irq_open(struct sv_vm *vm, uint32_t gsi);
+void irq_raise(int fd);
+
+/* iothread.c: each has its own epoll; handlers run on its thread. */
+typedef void (*io_handler)(void *context, uint32_t epoll_events);
+struct io_source {
+	int fd;
+	io_handler run;
+	void *context;
+};
+int iothread_main(struct sv_vm *vm, struct sv_iothread **out); /* makes the main one on first need */
+int iothread_add(struct sv_iothread *io, struct io_source *source, uint32_t epoll_events);    /* any thread */
+int iothread_modify(struct sv_iothread *io, struct io_source *source, uint32_t epoll_events); /* any thread */
+void iothread_remove(struct sv_iothread *io, struct io_source *source);                       /* any thread */
+/* Runs work on the io thread and waits until it has run; at once when called on it or when it has ended. */
+void iothread_call(struct sv_iothread *io, void (*work)(void *), void *context);
+void iothread_stop(struct sv_iothread *io); /* joins; handlers run no more */
+void iothread_free(struct sv_iothread *io);
+
+/* virtio.c */
+void virtio_free(struct sv_virtio *device); /* after its iothread was stopped */
+
+/* uart.c, board.c */
+void uart_free(struct sv_uart *uart);
+void board_free(void *board);
+
+#endif

@@ -1,0 +1,14 @@
+/* vCPU threads: run, answer exits, park, end. */
+#ifndef SV_VCPU_H
+#define SV_VCPU_H
+
+#include "sv.h"
+
+/* The guest has ended itself: says so once, and holds every vCPU. Called on a vCPU thread. */
+void vcpu_guest_ended(struct sv_vm *vm, uint64_t cause);
+/* Holds every vCPU without waiting for it; pause_lock not held. */
+void vcpus_hold(struct sv_vm *vm);
+/* The architecture's part: fills the event with where the vCPU stood. */
+void vcpu_describe(const struct vcpu *vcpu, struct sv_event *event);
+
+#endif

@@ -1,0 +1,108 @@
+"""CoreVm: the owner of KVM's VM, guest memory and the C core's machine."""
+
+from __future__ import annotations
+
+import os
+
+from stratovirt.core import check, ffi, kvm, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.core._core import CData
+
+EVENTS_AT_ONCE = 32
+
+
+class CoreVm:
+    """KVM's VM with its memory and vCPUs. Everything is released by close(), in the right order."""
+
+    def __init__(self) -> None:
+        self.kvm = kvm.open_device()
+        self.fd = -1
+        self._handle: CData = ffi.NULL
+        self._vcpu_fds: list[int] = []
+        self._memory: list[object] = []  # keeps the mappings alive that KVM and the core point into
+        try:
+            self.fd = kvm.call(self.kvm, "KVM_CREATE_VM")
+            out = ffi.new("struct sv_vm **")
+            check("make the machine in the core", lib.sv_vm_create(self.fd, out))
+        except BaseException:
+            self.close()
+            raise
+        self._handle = out[0]
+        self._events = ffi.new("struct sv_event[]", EVENTS_AT_ONCE)
+
+    @property
+    def handle(self) -> CData:
+        """The core's handle."""
+        return self._handle
+
+    def close(self) -> None:
+        """Stop every thread and release everything; harmless when done before."""
+        if self._handle != ffi.NULL:
+            lib.sv_vm_destroy(self._handle)
+            self._handle = ffi.NULL
+        for fd in [*self._vcpu_fds, self.fd, self.kvm]:
+            if fd >= 0:
+                os.close(fd)
+        self._vcpu_fds, self.fd, self.kvm = [], -1, -1
+        self._memory.clear()
+
+    def add_memory(self, gpa: int, buffer: object, offset: int, size: int) -> None:
+        """Let the guest see `size` bytes of a mapping, from `offset`, at guest physical address `gpa`."""
+        host = ffi.from_buffer(buffer) + offset
+        region = ffi.new("struct kvm_userspace_memory_region *")
+        region.slot = len(self._memory)
+        region.guest_phys_addr = gpa
+        region.memory_size = size
+        region.userspace_addr = int(ffi.cast("uintptr_t", host))
+        kvm.call(self.fd, "KVM_SET_USER_MEMORY_REGION", region)
+        check("tell the core of guest memory", lib.sv_mem_add(self._handle, gpa, size, host))
+        self._memory.append(buffer)
+
+    def write_memory(self, gpa: int, data: bytes) -> None:
+        """Copy bytes into guest memory."""
+        check(f"write {len(data)} bytes at {gpa:#x} of guest memory", lib.sv_mem_write(self._handle, gpa, data, len(data)))
+
+    def load_file(self, gpa: int, fd: int, offset: int, length: int, name: str) -> None:
+        """Read a piece of a file straight into guest memory."""
+        check(f"load {name} to {gpa:#x} of guest memory", lib.sv_mem_load(self._handle, gpa, fd, offset, length))
+
+    def create_vcpu(self, index: int) -> int:
+        """Make a vCPU and return its descriptor, which stays ours."""
+        fd = kvm.call(self.fd, "KVM_CREATE_VCPU", index)
+        self._vcpu_fds.append(fd)
+        size = kvm.call(self.kvm, "KVM_GET_VCPU_MMAP_SIZE")
+        check(f"take vCPU {index}", lib.sv_vcpu_add(self._handle, fd, size))
+        return fd
+
+    def start_vcpus(self, *, parked: bool) -> None:
+        """Start the vCPU threads; parked ones wait for resume()."""
+        check("start the vCPU threads", lib.sv_vcpus_start(self._handle, parked))
+
+    def pause(self, timeout_ms: int) -> bool:
+        """Ask every vCPU to park and wait; False when one did not within the time."""
+        lib.sv_pause(self._handle)
+        return lib.sv_wait_parked(self._handle, timeout_ms) == 0
+
+    def resume(self) -> None:
+        """Let the vCPUs run on."""
+        lib.sv_resume(self._handle)
+
+    def stop_vcpus(self) -> None:
+        """End the vCPU threads and wait for them."""
+        lib.sv_vcpus_stop(self._handle)
+
+    def vcpu_threads(self) -> tuple[int, ...]:
+        """Return the thread id of each vCPU."""
+        return tuple(lib.sv_vcpu_tid(self._handle, index) for index in range(len(self._vcpu_fds)))
+
+    @property
+    def events_fd(self) -> int:
+        """A descriptor that is readable while there are events."""
+        return lib.sv_events_fd(self._handle)
+
+    def take_events(self) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Return waiting events as kind, source and data words."""
+        count = check("take events", lib.sv_events_take(self._handle, self._events, EVENTS_AT_ONCE))
+        return [(event.kind, event.source, tuple(event.data)) for event in self._events[0:count]]

@@ -1,0 +1,80 @@
+"""What every device table has: how it stands on a command line, and how it becomes part of a machine."""
+
+from __future__ import annotations
+
+from stratovirt.errors import StratovirtError
+from stratovirt.record import Record, flag, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.machine.chassis import Chassis
+
+
+class Device(Record):
+    """A table of the document that stands for a device.
+
+    Fields marked `on="device"` are keys of the frontend's `-device`; the others are keys of `option`, the backend's own.
+    """
+
+    named = True  # [drive.root] rather than [vsock]
+    option = ""  # the backend's flag, without dash; "" when the device is a frontend only
+    id_key = "id"  # the key of `option` that gives the name of the table
+    reference = ""  # the key of -device that names the backend
+    drivers: dict[str, str] = {}  # noqa: RUF012 - driver name to transport: "mmio" or "pci" or "" for none
+    device_id = ""  # what `id` on the -device of a backend is: "name" of the table, or "ignored"
+    word = ""  # the field that `option` gives as a bare word; "ignored" lets any word stand there
+    hexadecimal: tuple[str, ...] = ()  # integer fields that flags write in hexadecimal
+    aliases: dict[str, str] = {}  # noqa: RUF012 - other words for keys, with the key each one means
+    label = "device"  # what messages call it
+    slots = 1  # virtio-mmio slots that an attached one takes
+
+    def transport(self) -> str:
+        """Return where the device sits: "mmio", "pci" or "" for neither."""
+        return ""
+
+    def attached(self) -> bool:
+        """Tell whether the guest sees it."""
+        return True
+
+    @classmethod
+    def complete(cls, name: str, data: dict[str, object]) -> str:
+        """Add to `data`, read from `option`, what the flag means beyond its keys; return the name of the table."""
+        _ = data
+        return name
+
+    def spoken(self, name: str) -> tuple[str, Device]:
+        """Return the id that `option` gives and what its keys say: the reverse of complete()."""
+        return name, self
+
+    def realize(self, name: str, chassis: Chassis) -> None:
+        """Make the device part of the machine."""
+        _ = chassis
+        raise StratovirtError(
+            f"{self.label} '{name}' cannot be run by this version",
+            hint="`stratovirt check` accepts it already; take the table out to run the machine",
+        )
+
+
+class VirtioDevice(Device):
+    """A virtio device: on virtio-mmio, or on PCI when `bus` and `addr` are given."""
+
+    bus: str | None = text("PCI bus that the device sits on", pattern="name", default=None, on="device")
+    addr: str | None = text(
+        "Slot and function on the bus, in hexadecimal", pattern="pci", default=None, on="device"
+    )
+
+    def transport(self) -> str:
+        """Return "pci" when the document places the device on a bus."""
+        return "mmio" if self.bus is None and self.addr is None else "pci"
+
+
+class BackedDevice(VirtioDevice):
+    """A virtio device with a backend of its own flag, which may be described without being attached."""
+
+    attach: bool = flag(
+        "The guest sees the device; false describes the backend only", default=True, on="none"
+    )
+
+    def attached(self) -> bool:
+        """Tell whether the guest sees it."""
+        return self.attach

@@ -1,0 +1,1 @@
+"""The canonical document: what a machine is, as records."""

@@ -1,0 +1,74 @@
+"""The tables of the document that are no devices."""
+
+from __future__ import annotations
+
+from stratovirt.record import Record, choice, flag, integer, path, size, text
+from stratovirt.units import MIB
+
+ARCHITECTURES = ("x86_64", "aarch64")
+MACHINE_TYPES = ("microvm", "standard_vm")
+
+
+class MachineTable(Record):
+    """Kind of machine."""
+
+    implied = True
+
+    type: str = choice(
+        "microvm has virtio-mmio devices only; standard_vm has PCI Express", MACHINE_TYPES, default="microvm"
+    )
+    arch: str = choice("Processor architecture of guest and host", ARCHITECTURES, default="x86_64")
+
+
+class Cpu(Record):
+    """Virtual CPUs."""
+
+    implied = True
+
+    count: int = integer("How many there are", default=1, minimum=1, maximum=254)
+
+
+class Memory(Record):
+    """Memory of the guest."""
+
+    implied = True
+
+    size: int = size("How much, 256M to 512G", default=256 * MIB)
+    path: str | None = path(
+        "File or folder on the host that backs it, hugetlbfs too", pattern="absolute", default=None
+    )
+    share: bool = flag("Other processes can map it", default=False)
+    dump_guest_core: bool = flag("A core file of the process holds it", default=True)
+
+
+class Boot(Record):
+    """What the guest starts."""
+
+    implied = True
+
+    kernel: str | None = path("Linux kernel: bzImage, ELF vmlinux or PE image", default=None)
+    initrd: str | None = path("Initial RAM disk", default=None)
+    cmdline: str | None = text("Kernel command line", pattern="line", default=None)
+
+
+class Qmp(Record):
+    """Management socket."""
+
+    socket: str = path("Unix socket that listens for QMP")
+
+
+class Log(Record):
+    """Log of the process."""
+
+    file: str | None = path("File that is appended to; stderr without one", default=None)
+
+
+class Process(Record):
+    """How the process itself runs."""
+
+    implied = True
+
+    freeze: bool = flag("Start with the vCPUs paused", default=False)
+    daemonize: bool = flag("Run in the background", default=False)
+    pidfile: str | None = path("File that holds the process id", default=None)
+    seccomp: bool = flag("Filter the system calls of the process", default=True)

@@ -1,0 +1,1 @@
+"""The running machine and the boards it can be."""

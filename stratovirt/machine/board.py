@@ -1,0 +1,55 @@
+"""Boards: what a machine type of an architecture always has, and where. Each architecture has a room of its own."""
+
+from __future__ import annotations
+
+import os
+
+from stratovirt.errors import StratovirtError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from stratovirt.boot.kernel import KernelPlan
+    from stratovirt.document.vm import Vm
+    from stratovirt.machine.chassis import Chassis
+
+    class Board(Protocol):
+        """What an architecture's room provides."""
+
+        mmio_windows: tuple[tuple[int, int], ...]
+        serial: tuple[int, int]
+
+        def memory_regions(self, size: int) -> tuple[tuple[int, int], ...]:
+            """Return guest address and size of each piece of RAM."""
+
+        def create_interrupts(self, chassis: Chassis) -> None:
+            """Make the interrupt controllers; before vCPUs and devices."""
+
+        def create_vcpus(self, chassis: Chassis, count: int) -> None:
+            """Make the vCPUs with what they tell about themselves."""
+
+        def create_ports(self, chassis: Chassis) -> None:
+            """Make what is always on the board."""
+
+        def boot(self, chassis: Chassis, document: Vm) -> None:
+            """Load what the guest starts and point vCPU 0 at it."""
+
+
+def load(architecture: str, machine_type: str) -> Board:
+    """Return the board, or say why this host or this version cannot be it."""
+    host = os.uname().machine
+    if architecture != host:
+        raise StratovirtError(
+            f"the machine is {architecture} and this host is {host}",
+            hint=f"run it on an {architecture} host, or set arch = \"{host}\" in [machine]",
+        )
+    try:
+        module = __import__(f"stratovirt.machine.{architecture}.{machine_type}", fromlist=["BOARD"])
+    except ModuleNotFoundError as error:
+        raise StratovirtError(
+            f"machine type '{machine_type}' on {architecture} cannot be run by this version",
+            hint="`stratovirt check` accepts it already; microvm on x86_64 runs",
+        ) from error
+    board: Board = module.BOARD()
+    return board

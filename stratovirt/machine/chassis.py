@@ -1,0 +1,68 @@
+"""Chassis: a machine while devices are put into it, and what it has to release at the end."""
+
+from __future__ import annotations
+
+import os
+
+from stratovirt.core import check, ffi, lib
+from stratovirt.errors import DocumentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.core._core import CData
+    from stratovirt.core.vm import CoreVm
+    from stratovirt.machine.board import Board
+
+
+class Chassis:
+    """What a device's realize() gets: the core, places for virtio-mmio windows, I/O threads by name."""
+
+    def __init__(self, core: CoreVm, board: Board) -> None:
+        self.core = core
+        self.board = board
+        self.uart: CData | None = None
+        self.windows: list[tuple[int, int]] = []  # base and GSI of each virtio-mmio window, in order
+        self.device_names: dict[int, str] = {}
+        self._iothreads: dict[str, CData] = {}
+        self._fds: list[int] = []
+
+    def close(self) -> None:
+        """Release everything, the core's threads first."""
+        self.core.close()
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def keep_fd(self, fd: int) -> int:
+        """Own a descriptor until close()."""
+        self._fds.append(fd)
+        return fd
+
+    def add_iothread(self, name: str) -> None:
+        """Start an I/O thread that devices can name."""
+        out = ffi.new("struct sv_iothread **")
+        check(f"start iothread '{name}'", lib.sv_iothread_create(self.core.handle, name.encode()[:15], out))
+        self._iothreads[name] = out[0]
+
+    def iothread(self, name: str | None) -> CData:
+        """Return the thread of that name, or NULL for the main one."""
+        return ffi.NULL if name is None else self._iothreads[name]
+
+    def place_mmio(self, label: str, device: CData) -> None:
+        """Put a virtio device behind the next free virtio-mmio window."""
+        places = self.board.mmio_windows
+        if len(self.windows) == len(places):
+            raise DocumentError(
+                f"{label} does not fit: this board has {len(places)} virtio-mmio slots",
+                hint=f"slots are taken by {', '.join(self.device_names.values())}",
+            )
+        base, gsi = places[len(self.windows)]
+        check(f"place {label}", lib.sv_mmio_place(self.core.handle, device, base, gsi))
+        self.windows.append((base, gsi))
+        self.device_names[lib.sv_virtio_id(device)] = label
+
+    def place_serial(self, out_fd: int) -> None:
+        """Put the serial port at its place on the board."""
+        port, gsi = self.board.serial
+        out = ffi.new("struct sv_uart **")
+        check("make the serial port", lib.sv_uart_create(self.core.handle, port, gsi, out_fd, out))
+        self.uart = out[0]

@@ -1,0 +1,69 @@
+"""What the core's threads tell: 64-byte events, turned into words that a user can read."""
+
+from __future__ import annotations
+
+import os
+
+from stratovirt.core import lib
+
+KVM_EXIT_FAIL_ENTRY = 9
+KVM_EXIT_INTERNAL_ERROR = 17
+_SUBERRORS = {1: "an instruction that KVM cannot emulate", 2: "two exceptions at once", 3: "a delivery that failed"}
+_CAUSES = {
+    lib.SV_SHUTDOWN_POWEROFF: "poweroff",
+    lib.SV_SHUTDOWN_RESET: "reset",
+    lib.SV_SHUTDOWN_TRIPLE_FAULT: "triple-fault",
+}
+_OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zeroes"}  # VIRTIO 1.2, 5.2.6
+
+
+class Event:
+    """`kind` is shutdown, vcpu-failed, device-broken, io-error, serial-room or lost; `text` is for a reader."""
+
+    __slots__ = ("cause", "kind", "text")
+
+    def __init__(self, kind: str, text: str = "", cause: str = "") -> None:
+        self.kind = kind
+        self.text = text
+        self.cause = cause
+
+    def __repr__(self) -> str:
+        return f"Event({self.kind}, {self.cause or self.text!r})"
+
+
+def decode(kind: int, source: int, data: tuple[int, ...], names: dict[int, str]) -> Event:
+    """Return the event for its words; `names` says what devices are called."""
+    device = names.get(source, f"device {source}")
+    if kind == lib.SV_EVENT_SHUTDOWN:
+        return Event("shutdown", cause=_CAUSES.get(data[0], "reset"))
+    if kind == lib.SV_EVENT_VCPU_FAILED:
+        return Event("vcpu-failed", _failure(source, data))
+    if kind == lib.SV_EVENT_DEVICE_BROKEN:
+        return Event("device-broken", f"{device}: the guest broke queue {data[0]} (reason {data[1]}); it needs a reset")
+    if kind == lib.SV_EVENT_IO_ERROR:
+        operation = _OPERATIONS.get(data[1], "request")
+        return Event("io-error", f"{device}: {operation} at sector {data[2]}: {os.strerror(data[0])}")
+    if kind == lib.SV_EVENT_SERIAL_ROOM:
+        return Event("serial-room")
+    return Event("lost", f"{data[0]} events did not fit")
+
+
+def _failure(vcpu: int, data: tuple[int, ...]) -> str:
+    reason, detail, rip, error = data[:4]
+    if error:
+        why = f"KVM_RUN failed: {os.strerror(error)}"
+    elif reason == KVM_EXIT_FAIL_ENTRY:
+        why = f"the processor refused to enter the guest (hardware reason {detail:#x})"
+    elif reason == KVM_EXIT_INTERNAL_ERROR:
+        why = f"KVM met {_SUBERRORS.get(detail, f'internal error {detail}')}{_code(data)}"
+    else:
+        why = f"an exit that nobody expects (reason {reason})"
+    return f"vCPU {vcpu} stopped at RIP {rip:#x}: {why}"
+
+
+def _code(data: tuple[int, ...]) -> str:
+    length = min(data[4], 15)
+    if not length:
+        return ""
+    raw = data[5].to_bytes(8, "little") + data[6].to_bytes(8, "little")
+    return f" (bytes {raw[:length].hex(' ')})"

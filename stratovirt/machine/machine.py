@@ -1,0 +1,76 @@
+"""Machine: the running thing and its run states."""
+
+from __future__ import annotations
+
+from stratovirt.core import lib
+from stratovirt.errors import StateError, StratovirtError
+from stratovirt.machine.events import decode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.document.vm import Vm
+    from stratovirt.machine.chassis import Chassis
+    from stratovirt.machine.events import Event
+
+PARK_TIMEOUT_MS = 1000  # a vCPU parks within microseconds; a host that cannot schedule it for this long is in trouble
+
+
+class Machine:
+    """A machine that the builder has finished. `status` uses QEMU's RunState words."""
+
+    def __init__(self, document: Vm, chassis: Chassis) -> None:
+        self.document = document
+        self.status = "prelaunch"
+        self._chassis = chassis
+        self._core = chassis.core
+
+    def start(self) -> None:
+        """Start the vCPUs, or park them when the document says freeze."""
+        frozen = self.document.process.freeze
+        self._core.start_vcpus(parked=frozen)
+        self.status = "paused" if frozen else "running"
+
+    def pause(self) -> None:
+        """Stop the vCPUs; each is parked on return."""
+        if self.status != "running":
+            raise StateError(f"the machine is {self.status}, not running", hint="only a running machine can be stopped")
+        if not self._core.pause(PARK_TIMEOUT_MS):
+            self._core.resume()
+            raise StratovirtError(f"a vCPU did not stop within {PARK_TIMEOUT_MS} ms", hint="try again")
+        self.status = "paused"
+
+    def resume(self) -> None:
+        """Let the vCPUs run on."""
+        if self.status != "paused":
+            raise StateError(f"the machine is {self.status}, not paused", hint="only a paused machine can continue")
+        self._core.resume()
+        self.status = "running"
+
+    def vcpu_threads(self) -> tuple[int, ...]:
+        """Return the thread id of each vCPU."""
+        return self._core.vcpu_threads()
+
+    @property
+    def events_fd(self) -> int:
+        """A descriptor that is readable while take_events() has something."""
+        return self._core.events_fd
+
+    def take_events(self) -> list[Event]:
+        """Return what the core's threads told since the last call; the run state follows them."""
+        events = [decode(*words, self._chassis.device_names) for words in self._core.take_events()]
+        for event in events:
+            if event.kind == "shutdown":
+                self.status = "shutdown"
+            elif event.kind == "vcpu-failed":
+                self.status = "internal-error"
+        return events
+
+    def feed_serial(self, data: bytes) -> int:
+        """Give the serial port input; return how many bytes it took. A serial-room event follows when it took less."""
+        if self._chassis.uart is None:
+            return len(data)
+        return lib.sv_uart_feed(self._chassis.uart, data, len(data))
+
+    def close(self) -> None:
+        """Stop every thread and release everything."""
+        self._chassis.close()

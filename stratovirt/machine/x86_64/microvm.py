@@ -1,0 +1,115 @@
+"""The microvm board of x86_64: RAM, in-kernel interrupt controllers, virtio-mmio windows, a serial port, no PCI."""
+
+from __future__ import annotations
+
+import os
+
+from stratovirt.boot import kernel as kernels
+from stratovirt.boot.x86_64 import layout
+from stratovirt.boot.x86_64.plan import BootInput, plan
+from stratovirt.core import check, ffi, kvm, lib
+from stratovirt.errors import DocumentError, HostError
+from stratovirt.machine.x86_64 import cpu
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.boot.x86_64.plan import BootPlan
+    from stratovirt.document.vm import Vm
+    from stratovirt.machine.chassis import Chassis
+
+
+class X86Microvm:
+    """What a microvm always has on x86_64, and where."""
+
+    mmio_windows = layout.MMIO_WINDOWS
+    serial = (layout.SERIAL_PORT, layout.SERIAL_IRQ)
+
+    def __init__(self) -> None:
+        self._boot_vcpu = -1
+
+    def memory_regions(self, size: int) -> tuple[tuple[int, int], ...]:
+        """Return RAM below the gap for devices, and the rest from 4 GiB up."""
+        return layout.memory_regions(size)
+
+    def create_interrupts(self, chassis: Chassis) -> None:
+        """Make PIC, IOAPIC, local APICs and the PIT, all inside KVM."""
+        fd = chassis.core.fd
+        kvm.call(fd, "KVM_SET_TSS_ADDR", layout.TSS_ADDRESS)
+        kvm.call(fd, "KVM_CREATE_IRQCHIP")
+        # The dummy speaker lets KVM answer port 0x61, which kernels read to calibrate their clocks.
+        kvm.call(fd, "KVM_CREATE_PIT2", ffi.new("struct kvm_pit_config *", {"flags": lib.KVM_PIT_SPEAKER_DUMMY}))
+
+    def create_vcpus(self, chassis: Chassis, count: int) -> None:
+        """Make the vCPUs; only the first one starts by itself."""
+        self._boot_vcpu = cpu.create(chassis.core, count)
+
+    def create_ports(self, chassis: Chassis) -> None:
+        """Make the ports that end the machine and tell the time."""
+        config = ffi.new(
+            "struct sv_board_config *",
+            {
+                "i8042_port": layout.I8042_PORT,
+                "rtc_port": layout.RTC_PORT,
+                "sleep_port": layout.SLEEP_CONTROL_PORT,
+                "reset_port": layout.RESET_PORT,
+            },
+        )
+        check("make the board's ports", lib.sv_board_create(chassis.core.handle, config))
+
+    def boot(self, chassis: Chassis, document: Vm) -> None:
+        """Load kernel, initrd and tables into guest memory and point vCPU 0 at the kernel."""
+        path = document.boot.kernel
+        if path is None:
+            raise DocumentError("a microvm needs a kernel", ("boot", "kernel"), "set `kernel` in [boot], or -kernel")
+        with kernels.KernelImage(path) as image:
+            kernel = kernels.plan_kernel(image)
+            initrd, initrd_size = _open_initrd(document.boot.initrd)
+            try:
+                boot = plan(_boot_input(chassis, document, kernel, initrd_size))
+                for segment in kernel.segments:
+                    chassis.core.load_file(
+                        segment.address, image.fd, segment.file_offset, segment.file_size, f"kernel {path}"
+                    )
+                if initrd >= 0:
+                    chassis.core.load_file(
+                        boot.initrd_address, initrd, 0, initrd_size, f"initrd {document.boot.initrd}"
+                    )
+            finally:
+                if initrd >= 0:
+                    os.close(initrd)
+        self._finish(chassis, boot)
+
+    def _finish(self, chassis: Chassis, boot: BootPlan) -> None:
+        for gpa, data in boot.writes:
+            chassis.core.write_memory(gpa, data)
+        cpu.set_entry(self._boot_vcpu, boot)
+
+
+def _boot_input(chassis: Chassis, document: Vm, kernel: kernels.KernelPlan, initrd_size: int) -> BootInput:
+    return BootInput(
+        ram_size=document.memory.size,
+        cpus=document.cpu.count,
+        cmdline=document.boot.cmdline or "",
+        kernel=kernel,
+        initrd_size=initrd_size,
+        initrd_path=document.boot.initrd or "",
+        slots=tuple(chassis.windows),
+        serial=chassis.uart is not None,
+    )
+
+
+def _open_initrd(path: str | None) -> tuple[int, int]:
+    if path is None:
+        return -1, 0
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"open initrd {path}", error, hint="set `initrd` in [boot], or -initrd, to a file") from error
+    status = os.fstat(fd)
+    if (status.st_mode & 0o170000) != 0o100000:
+        os.close(fd)
+        raise DocumentError(f"initrd {path} is not a regular file", ("boot", "initrd"), "name a cpio archive")
+    return fd, status.st_size
+
+
+BOARD = X86Microvm

@@ -1,0 +1,1 @@
+"""Virtio beyond the data path: what Python decides about transports."""

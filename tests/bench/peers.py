@@ -1,0 +1,27 @@
+"""The two programs with the same tiny guest: one vCPU, 256 MiB, serial port on stdio, a QMP socket."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+MEMORY = 256 << 20
+
+
+def ours(kernel: Path, socket: Path) -> list[str]:
+    """Return our command line: the console script that pip installed, as a user starts it."""
+    script = Path(sys.executable).with_name("stratovirt")
+    return [
+        str(script), "-machine", "microvm", "-smp", "1", "-m", "256M", "-kernel", str(kernel),
+        "-serial", "stdio", "-qmp", f"unix:{socket}",
+    ]  # fmt: skip
+
+
+def qemu(kernel: Path, socket: Path) -> list[str]:
+    """Return QEMU's, with everything off that this guest does not need."""
+    return [
+        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-accel", "kvm",
+        "-M", "microvm,x-option-roms=off,pit=off,pic=off,rtc=off", "-cpu", "host,-arch-capabilities",
+        "-smp", "1", "-m", "256M", "-kernel", str(kernel), "-serial", "stdio",
+        "-qmp", f"unix:{socket},server=on,wait=off",
+    ]  # fmt: skip

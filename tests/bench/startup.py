@@ -1,0 +1,69 @@
+"""From exec to the guest's first serial byte, and the private memory of the process once QMP answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.bench import peers
+from tests.guest import tiny
+from tests.guest.vmm import Qmp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    CommandLine = Callable[[Path, Path], list[str]]
+
+TIMEOUT_S = 30
+
+
+def start_once(command: CommandLine) -> tuple[float, float]:
+    """Return milliseconds to the first serial byte and private MiB without guest RAM once QMP has answered."""
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder, "qmp")
+        words = command(tiny.build_pvh("pvh_hello"), socket)
+        begin = time.perf_counter()
+        with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            try:
+                assert process.stdout is not None
+                byte = os.read(process.stdout.fileno(), 1)
+                milliseconds = (time.perf_counter() - begin) * 1e3
+                assert byte == b"!", f"{words[0]} said {byte!r}"
+                memory = _private_once_qmp_answers(process.pid, socket)
+            finally:
+                process.kill()
+        return milliseconds, memory
+
+
+def _private_once_qmp_answers(pid: int, socket: Path) -> float:
+    qmp = Qmp(socket, time.monotonic() + TIMEOUT_S)
+    qmp.call("qmp_capabilities")
+    qmp.call("query-status")
+    memory = private_mib(pid)
+    qmp.close()
+    return memory
+
+
+def private_mib(pid: int) -> float:
+    """Return the private memory of a process in MiB; mappings as large as guest RAM are guest RAM."""
+    total = 0
+    skip = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first and not first.endswith(":"):
+            low, high = (int(end, 16) for end in first.split("-"))
+            skip = high - low >= peers.MEMORY
+        elif first in {"Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"} and not skip:
+            total += int(rest[0])
+    return total / 1024
+
+
+def pairs(count: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Return `count` interleaved pairs of (ours, QEMU's) after one that is not counted."""
+    start_once(peers.ours)
+    start_once(peers.qemu)
+    return [(start_once(peers.ours), start_once(peers.qemu)) for _ in range(count)]

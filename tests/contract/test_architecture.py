@@ -1,0 +1,119 @@
+"""The house: which room may import which, how large a file or a function may be, what stands in the package list."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "stratovirt"
+
+GROUND = {"errors", "findings", "load", "log", "paths", "record", "units"}
+# Each room may import the rooms of its own line that stand to its right, and the ground floor.
+MAY_IMPORT = {
+    "cli": {"app", "compat", "document", "builder", "control"},
+    "app": {"compat", "document", "control"},
+    "compat": {"document", "devices"},
+    "document": {"devices"},
+    "builder": {"machine", "boot", "devices", "virtio", "core"},
+    "machine": {"boot", "devices", "virtio", "core"},
+    "control": {"machine"},
+    "devices": {"virtio", "core"},
+    "virtio": {"core"},
+    "boot": set(),
+    "core": set(),
+}
+MAX_FILE_LINES = 350
+MAX_FUNCTION_LINES = 45
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    inside = path.relative_to(PACKAGE)
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+def runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield every node but those under `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from runtime_nodes(node)
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in runtime_nodes(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "stratovirt":
+            names = [f"stratovirt.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("stratovirt.")}
+    return rooms
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_rooms_to_its_right(path: Path) -> None:
+    room = room_of(path)
+    allowed = MAY_IMPORT.get(room, set()) | GROUND | {room, "__version__"}
+    if room in {"__init__", "__main__"}:
+        allowed |= {"cli"}
+
+    assert imported_rooms(path) <= allowed
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    too_long = {f.name for f in functions if (f.end_lineno or 0) - f.lineno >= MAX_FUNCTION_LINES}
+
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    assert too_long == set()
+
+
+def test_c_files_stay_small() -> None:
+    too_long = {p.name for p in (PACKAGE / "core" / "src").iterdir() if len(p.read_text().splitlines()) > 500}
+
+    assert too_long == set()
+
+
+def test_neutral_rooms_know_no_architecture() -> None:
+    offenders = {
+        str(path.relative_to(PACKAGE))
+        for path in modules()
+        if "x86_64" not in path.parts and ".x86_64" in path.read_text()
+    }
+
+    assert offenders == set()
+
+
+def test_the_package_list_names_every_folder() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in PACKAGE.rglob("__init__.py")}
+
+    assert listed == found
+
+
+def test_every_c_unit_has_one_owner_of_threads() -> None:
+    """Guest memory and rings stay a plain library that can be fuzzed: no KVM, no threads, no allocation."""
+    source = PACKAGE / "core" / "src"
+    forbidden = ("linux/kvm.h", "pthread", "malloc(", "calloc(", "printf(")
+    pure = ["guestmem.c", "virtq.c", "ratelimit.c"]
+    found = {(name, word) for name in pure for word in forbidden if word in (source / name).read_text()}
+
+    assert found == set()

@@ -1,0 +1,84 @@
+"""The start-up promise: what is loaded when the first guest instruction runs (SPECIFICATION.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.guest import tiny
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MAX_MODULES = 110
+FORBIDDEN = {
+    "asyncio", "typer", "jsonschema", "ruamel", "ruamel.yaml", "dataclasses", "enum", "inspect", "logging", "argparse",
+    "pathlib", "re", "typing", "json", "socket", "signal", "subprocess", "tempfile", "contextlib", "functools",
+    "collections", "importlib.metadata", "importlib.resources",
+}  # fmt: skip
+
+# Stands where the vCPUs would start, and tells what is loaded by then.
+PROBE = """
+import sys
+import stratovirt.cli as cli
+from stratovirt.machine.machine import Machine
+
+def start(self):
+    import os
+    modules = sorted(sys.modules)
+    import json
+    os.write(1, json.dumps(modules).encode())
+    os._exit(0)
+
+Machine.start = start
+sys.argv[0] = "stratovirt"
+cli.main()
+"""
+
+
+def modules_at_first_instruction(*words: str) -> set[str]:
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{PROBE}", *words],
+        capture_output=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    return set(json.loads(run.stdout))
+
+
+def bare_modules() -> set[str]:
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
+
+
+@pytest.mark.kvm
+def test_flags_start_a_guest_with_few_modules(tmp_path: Path) -> None:
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("needs a usable /dev/kvm")
+    kernel = tiny.build("hello")
+    loaded = modules_at_first_instruction(
+        "-kernel", str(kernel), "-serial", "stdio", "-qmp", f"unix:{tmp_path}/qmp", "-append", "console=ttyS0"
+    )
+
+    assert loaded & FORBIDDEN == set()
+    assert len(loaded) <= MAX_MODULES
+
+
+@pytest.mark.kvm
+def test_a_toml_profile_adds_only_the_parser(tmp_path: Path) -> None:
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("needs a usable /dev/kvm")
+    profile = tmp_path / "tiny.toml"
+    profile.write_text(f'version = 1\n[boot]\nkernel = "{tiny.build("hello")}"\n[serial]\n')
+    loaded = modules_at_first_instruction("run", str(profile))
+
+    heavy = {"asyncio", "typer", "jsonschema", "ruamel", "ruamel.yaml", "dataclasses", "inspect", "logging", "argparse"}
+    assert loaded & heavy == set()
+    assert len(loaded) <= MAX_MODULES

@@ -1,0 +1,178 @@
+"""Start failures: one clear message that names object, reason and next step; status 1 (2 for usage); nothing left."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.guest import tiny
+from tests.guest.vmm import Vmm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.kvm
+
+
+def start(*words: str | Path) -> tuple[int, str]:
+    with Vmm(*words) as vmm:
+        status, output, errors = vmm.finish()
+    assert output == b""
+    assert "Traceback" not in errors
+    return status, errors
+
+
+def flags(folder: Path, kernel: Path, *more: str | Path) -> list[str | Path]:
+    return ["-kernel", kernel, "-serial", "stdio", "-qmp", f"unix:{folder}/qmp", *more]
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def bzimage_header() -> bytes:
+    header = bytearray(1024)
+    header[0x1F1] = 1
+    header[0x1FE:0x200] = b"\x55\xaa"
+    header[0x202:0x206] = b"HdrS"
+    header[0x206:0x208] = (0x20F).to_bytes(2, "little")
+    header[0x211] = 1
+    header[0x214:0x218] = (0x100000).to_bytes(4, "little")
+    return bytes(header)
+
+
+KERNELS: dict[str, Callable[[Path], Path]] = {
+    "missing": lambda folder: folder / "nothing",
+    "a folder": lambda folder: folder,
+    "empty": lambda folder: write(folder / "kernel", b""),
+    "compressed": lambda folder: write(folder / "kernel", gzip.compress(b"vmlinux" * 100)),
+    "a truncated bzImage": lambda folder: write(folder / "kernel", bzimage_header()),
+    "an ELF for another machine": lambda folder: write(
+        folder / "kernel", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(200)
+    ),
+    "a truncated ELF": lambda folder: write(folder / "kernel", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00"),
+}
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_what_is_no_kernel_is_named(kind: str, tmp_path: Path) -> None:
+    kernel = KERNELS[kind](tmp_path)
+    status, errors = start(*flags(tmp_path, kernel))
+
+    assert status == 1
+    assert str(kernel) in errors
+    assert "hint: " in errors
+    assert not (tmp_path / "qmp").exists()
+
+
+def test_an_initrd_that_does_not_fit_is_told_with_numbers(tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    with initrd.open("wb") as file:
+        file.truncate(1 << 30)
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), "-initrd", initrd))
+
+    assert status == 1
+    assert str(initrd) in errors
+    assert "1073741824" in errors or "1G" in errors or "1024" in errors
+
+
+@pytest.mark.parametrize(
+    ("size", "reason"), [(0, "0 bytes"), (1000, "1000 bytes")], ids=["an empty disk", "a disk of odd size"]
+)
+def test_a_disk_that_is_no_disk_is_refused(size: int, reason: str, tmp_path: Path) -> None:
+    image = write(tmp_path / "disk", bytes(size))
+    disk = ["-drive", f"id=d,file={image},direct=off", "-device", "virtio-blk-device,drive=d"]
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), *disk))
+
+    assert status == 1
+    assert f"drive 'd': {image}" in errors
+    assert reason in errors
+
+
+@pytest.mark.parametrize("target", ["missing", "folder"])
+def test_a_disk_file_that_cannot_be_opened_is_named(target: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    disk = ["-drive", f"id=d,file={tmp_path / target},direct=off", "-device", "virtio-blk-device,drive=d"]
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), *disk))
+
+    assert status == 1
+    assert str(tmp_path / target) in errors
+
+
+def test_a_socket_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ("s" * 120)
+    status, errors = start("-kernel", tiny.build("hello"), "-qmp", f"unix:{path}")
+
+    assert status == 1
+    assert "107" in errors
+
+
+def test_a_socket_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    status, errors = start("-kernel", tiny.build("hello"), "-qmp", f"unix:{tmp_path}/none/qmp")
+
+    assert status == 1
+    assert f"{tmp_path}/none" in errors
+
+
+def test_a_live_socket_is_refused_and_stays(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "qmp"))
+        other.listen()
+        status, errors = start(*flags(tmp_path, tiny.build("hello")))
+
+    assert status == 1
+    assert str(tmp_path / "qmp") in errors
+    assert (tmp_path / "qmp").exists()
+
+
+def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "qmp"))
+    with Vmm(*flags(tmp_path, tiny.build("hello"))) as vmm:
+        status, output, _ = vmm.finish()
+
+    assert (status, output) == (0, b"hello\n")
+
+
+def test_a_flag_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
+    status, errors = start("--unsupport")
+
+    assert status == 2
+    assert "unsupport" in errors
+
+
+def test_more_memory_than_the_process_may_have_is_told(tmp_path: Path) -> None:
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+
+    import subprocess
+
+    from tests.guest.vmm import COMMAND
+
+    run = subprocess.run(
+        [*COMMAND, *map(str, flags(tmp_path, tiny.build("hello"), "-m", "8G"))],
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode == 1
+    assert "8G of guest memory" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not os.path.exists(f"{tmp_path}/qmp")
+
+
+def test_a_device_of_a_later_version_is_named(tmp_path: Path) -> None:
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), "-device", "vhost-vsock-device,id=v,guest-cid=3"))
+
+    assert status == 1
+    assert "vsock 'v'" in errors

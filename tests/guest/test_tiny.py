@@ -1,0 +1,130 @@
+"""Tiny guests on any /dev/kvm: start, serial port, every end of a machine, run states."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.guest import tiny
+from tests.guest.vmm import Qmp, Vmm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.kvm
+
+
+def flags(guest: str, socket: Path, *more: str) -> list[str]:
+    return [
+        "-machine", "microvm", "-kernel", str(tiny.build(guest)), "-serial", "stdio", "-qmp", f"unix:{socket}", *more
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("guest", "said"),
+    [("hello", b"hello\n"), ("reset_acpi", b"reset\n"), ("reset_i8042", b"pulse\n"), ("triple_fault", b"fault\n")],
+)
+def test_every_way_a_guest_ends_itself_ends_the_process_well(guest: str, said: bytes, tmp_path: Path) -> None:
+    socket = tmp_path / "qmp"
+    with Vmm(*flags(guest, socket)) as vmm:
+        status, output, errors = vmm.finish()
+
+    assert (status, output, errors) == (0, said, "")
+    assert not socket.exists()
+
+
+def test_the_end_of_a_guest_is_told_by_an_event(tmp_path: Path) -> None:
+    socket = tmp_path / "qmp"
+    with Vmm(*flags("hello", socket, "-S")) as vmm:
+        qmp = Qmp(socket, vmm.deadline)
+        assert qmp.call("query-status") == {"running": False, "singlestep": False, "status": "paused"}
+        qmp.call("cont")
+        event = qmp.wait_event("SHUTDOWN")
+        qmp.close()
+        status, output, _ = vmm.finish()
+
+    assert event["data"] == {"guest": True, "reason": "guest-shutdown"}
+    assert (status, output) == (0, b"hello\n")
+
+
+def test_serial_input_reaches_the_guest_from_a_pipe(tmp_path: Path) -> None:
+    with Vmm(*flags("echo", tmp_path / "qmp"), stdin=subprocess.PIPE) as vmm:
+        vmm.read_until(b"ready\n")
+        assert vmm.process.stdin is not None
+        vmm.process.stdin.write(b"abc" * 1000 + b".")
+        vmm.process.stdin.close()
+        vmm.process.stdin = None
+        status, output, _ = vmm.finish()
+
+    assert (status, output) == (0, b"ready\n" + b"ABC" * 1000 + b".")
+
+
+def test_stop_and_cont_change_the_state_with_their_events_first(tmp_path: Path) -> None:
+    socket = tmp_path / "qmp"
+    with Vmm(*flags("spin", socket, "-smp", "2")) as vmm:
+        vmm.read_until(b"spinning\n")
+        qmp = Qmp(socket, vmm.deadline)
+        qmp.call("stop")
+        paused = qmp.call("query-status")
+        with pytest.raises(RuntimeError):
+            qmp.call("stop")
+        qmp.call("cont")
+        running = qmp.call("query-status")
+        kinds = [message.get("event") for message in qmp.messages if "event" in message]
+        qmp.close()
+
+    assert paused["status"] == "paused"
+    assert running["status"] == "running"
+    assert kinds == ["STOP", "RESUME"]
+
+
+def test_quit_ends_a_busy_guest_and_removes_the_socket(tmp_path: Path) -> None:
+    socket = tmp_path / "qmp"
+    with Vmm(*flags("spin", socket, "-smp", "4")) as vmm:
+        vmm.read_until(b"spinning\n")
+        qmp = Qmp(socket, vmm.deadline)
+        qmp.call("quit")
+        event = qmp.wait_event("SHUTDOWN")
+        with pytest.raises(EOFError):
+            qmp.receive()
+        qmp.close()
+        status, _, errors = vmm.finish()
+
+    assert event["data"] == {"guest": False, "reason": "host-qmp-quit"}
+    assert (status, errors, socket.exists()) == (0, "", False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_the_machine_and_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    socket = tmp_path / "qmp"
+    with Vmm(*flags("spin", socket)) as vmm:
+        vmm.read_until(b"spinning\n")
+        vmm.process.send_signal(number)
+        status, _, errors = vmm.finish()
+
+    assert (status, errors, socket.exists()) == (0, "", False)
+
+
+def test_a_vcpu_that_cannot_go_on_is_reported_with_its_place(tmp_path: Path) -> None:
+    with Vmm(*flags("bad_instruction", tmp_path / "qmp")) as vmm:
+        status, _, errors = vmm.finish()
+
+    assert status == 1
+    assert "vCPU 0 stopped at RIP 0x30000000" in errors
+    assert "Traceback" not in errors
+
+
+def test_254_vcpus_start(tmp_path: Path) -> None:
+    socket = tmp_path / "qmp"
+    with Vmm(*flags("spin", socket, "-smp", "254")) as vmm:
+        vmm.read_until(b"spinning\n")
+        qmp = Qmp(socket, vmm.deadline)
+        threads = {cpu["thread-id"] for cpu in qmp.call("query-cpus-fast")}
+        qmp.call("quit")
+        qmp.close()
+        status, _, _ = vmm.finish()
+
+    assert (len(threads), status) == (254, 0)
