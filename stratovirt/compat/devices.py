@@ -1,28 +1,17 @@
-"""The flags of devices, made from the device records: a new module in stratovirt/devices needs no word here."""
+"""The flags of devices, made from the device records: a new device module needs no word here."""
 
 from __future__ import annotations
 
 from stratovirt import devices
-from stratovirt.compat.keyval import READERS, KeyVal, hexadecimal
+from stratovirt.compat.draft import drivers, fields_on
+from stratovirt.compat.keyval import READERS, KeyVal, guess, hexadecimal
 from stratovirt.compat.registry import flag
 from stratovirt.errors import UsageError
-from stratovirt.load import closest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stratovirt.compat.draft import Data, Draft
     from stratovirt.devices.device import Device
-    from stratovirt.record import Field
-
-
-def fields_on(record: type[Device], on: str) -> list[Field]:
-    """Return the fields that are keys of -device (`on` is "device") or of the record's own flag ("")."""
-    return [field for field in record.fields.values() if field.on == on]
-
-
-def drivers() -> dict[str, tuple[str, type[Device]]]:
-    """Return table and record by the name of the driver."""
-    return {driver: (kind, record) for kind, record in devices.tables().items() for driver in record.drivers}
 
 
 def _take(record: type[Device], on: str, keys: KeyVal) -> Data:
@@ -91,9 +80,7 @@ def _find_driver(driver: str | None) -> tuple[str, type[Device]]:
     hint = f"known drivers: {', '.join(known)}"
     if driver is None:
         raise UsageError("no driver is named", hint)
-    meant = closest(driver, list(known))
-    guess = f" (did you mean '{meant}'?)" if meant else ""
-    raise UsageError(f'Unsupported device: "{driver}"{guess}', hint)
+    raise UsageError(f'Unsupported device: "{driver}"{guess(driver, list(known))}', hint)
 
 
 def _check_place(transport: str, driver: str, data: Data) -> None:
@@ -103,7 +90,8 @@ def _check_place(transport: str, driver: str, data: Data) -> None:
             hint = f"take {key} out, or use the driver's -pci form"
             raise UsageError(f"virtio mmio device does not support {key} arguments", hint)
         if transport == "pci" and key not in data:
-            raise UsageError(f"'{key}' is missing: {driver} sits on a PCI bus", "write bus=pcie.0,addr=0x1.0x0")
+            hint = "write bus=pcie.0,addr=0x1.0x0"
+            raise UsageError(f"'{key}' is missing: {driver} sits on a PCI bus", hint)
 
 
 def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str | None, Data]) -> None:

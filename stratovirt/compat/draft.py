@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from stratovirt import devices
 from stratovirt.document.vm import VERSION, Vm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from stratovirt.devices.device import Device
     from stratovirt.record import Field, Path
 
     Data = dict[str, object]
@@ -33,11 +35,11 @@ class Draft:
         self.problems: list[tuple[str, str]] = []  # message and hint
         self.origin = ""  # the flag that is being read
         self.backends: dict[str, dict[str, Backend]] = {}  # by table, then by id, in order of their flags
-        self.attached: dict[str, dict[str, str]] = {}  # by table: id to name of the table, in order of -device
+        self.attached: dict[str, dict[str, str]] = {}  # by table: id to table name, as -device stands
 
     def at(self, name: str, text: str) -> None:
         """Say which flag is being read from now on."""
-        origin = f"-{name} {text}".rstrip()
+        origin = f"-{name} {text}".rstrip().replace("\n", "\\n")
         self.origin = origin if len(origin) <= ORIGIN_LENGTH else f"{origin[:ORIGIN_LENGTH]}..."
 
     def put(self, to: str, value: object) -> None:
@@ -84,7 +86,7 @@ class Draft:
         """Name the tables of the backends; return the document as plain data."""
         for kind, known in self.backends.items():
             attached = self.attached.get(kind, {})
-            # The attached ones stand in the order of their -device: that is the order in which the guest names them.
+            # Attached ones stand in the order of their -device, in which the guest names them too.
             turn = iter(attached.items())
             for name, backend in known.items():
                 if name in attached:
@@ -110,3 +112,13 @@ def field_at(to: str) -> Field:
     record = Vm.fields[table].record
     assert record is not None
     return record.fields[key]
+
+
+def fields_on(record: type[Device], on: str) -> list[Field]:
+    """Return the fields that are keys of -device (`on` is "device") or of the record's own flag ("")."""
+    return [field for field in record.fields.values() if field.on == on]
+
+
+def drivers() -> dict[str, tuple[str, type[Device]]]:
+    """Return table and record by the name of the driver."""
+    return {driver: (kind, record) for kind, record in devices.tables().items() for driver in record.drivers}

@@ -55,10 +55,9 @@ class KeyVal:
         """Refuse what nobody took."""
         for key, value in self._items.items():
             if not key:
-                raise UsageError(f"Invalid parameter '{value}': a word without key", hint=self._known())
-            meant = closest(key, self._asked)
-            guess = f" (did you mean '{meant}'?)" if meant else ""
-            raise UsageError(f"Invalid parameter '{key}': no such key{guess}", hint=self._known())
+                raise UsageError(f"Invalid parameter '{value}': a word without key", self._known())
+            meant = guess(key, self._asked)
+            raise UsageError(f"Invalid parameter '{key}': no such key{meant}", self._known())
 
     def _known(self) -> str:
         return f"known keys here: {', '.join(self._asked)}"
@@ -77,6 +76,13 @@ def _split(item: str) -> tuple[str, str]:
 
 def _plain(key: str) -> str:
     return key.replace("_", "-")
+
+
+def guess(word: str, known: list[str]) -> str:
+    """Return " (did you mean ...?)" with the known word that comes near, "" when none does."""
+    plain = {candidate.replace("-", "_"): candidate for candidate in known}
+    meant = closest(word, list(plain))
+    return f" (did you mean '{plain[meant]}'?)" if meant else ""
 
 
 def boolean(key: str, text: str) -> bool:
@@ -114,20 +120,21 @@ def memory(key: str, text: str) -> int:
     if not is_decimal(number):
         raise _unreadable(key, text, "a number with M or G at its end, or a number of bytes")
     if scale is None and int(number) % MIB:
-        raise UsageError(f"Input value {number} is unaligned with {MIB} for memory", hint="did you mean M or G?")
+        reason = f"Input value {number} is unaligned with {MIB} for memory"
+        raise UsageError(reason, hint="bytes are meant; put M or G at the end")
     return int(number) * (scale or 1)
 
 
-def plain(_key: str, text: str) -> str:
+def verbatim(_key: str, text: str) -> str:
     """Return the text as it is."""
     return text
 
 
 # What a value of each kind of field is on a flag (record.py).
 READERS: dict[str, Callable[[str, str], object]] = {
-    "text": plain,
-    "path": plain,
-    "choice": plain,
+    "text": verbatim,
+    "path": verbatim,
+    "choice": verbatim,
     "integer": integer,
     "integers": integers,
     "size": memory,

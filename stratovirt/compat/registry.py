@@ -1,4 +1,4 @@
-"""Flags, each described once: the parser, the help text, compat/flags.json and the way back are made from here."""
+"""Flags, each described once: parser, help text, compat/flags.json and the way back are made from here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USAGE_HINT = "Use '-h' or '-help' to get usage."
 class Flag:
     """A flag. `to` is where its value lands in the document, `keys` where each key of its list does.
 
-    takes: none, one value, optional (none or one), many (values of all occurrences), words (the same, joined by spaces).
+    takes: none, one value, optional (none or one), many (of all occurrences), words (many, joined by spaces).
     """
 
     __slots__ = ("keys", "name", "read", "record", "refused", "short", "syntax", "takes", "to", "word")
@@ -111,8 +111,9 @@ def _unexpected(token: str) -> UsageError:
     from stratovirt.load import closest
 
     reason = "which wasn't expected, or isn't valid in the context."
-    meant = closest(token.lstrip("-").partition("=")[0], list(_WORDS)) if token.startswith("-") else ""
-    hint = f"did you mean '-{meant}'? Flags have one dash, values stand apart" if meant else ""
+    known = {name.replace("-", "_"): name for name in _FLAGS}
+    meant = closest(token.lstrip("-").partition("=")[0], list(known)) if token.startswith("-") else ""
+    hint = f"did you mean '-{known[meant]}'? A flag has one dash, and its value stands apart" if meant else ""
     return UsageError(f"Found argument '{token}' {reason} {USAGE_HINT}", hint)
 
 

@@ -1,4 +1,4 @@
-"""The flags of the tables that are no devices; what their values can be is said by the fields they lead to."""
+"""The flags of the tables that are no devices; what a value can be is said by the field it leads to."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ SMP = {"cpus": "cpu.count"}
 MEMORY = {"size": "memory.size"}
 QMP_KINDS = ("unix", "Unix", "UNIX", "file", "File", "FILE")
 # What always holds, and may be said: we listen, and the machine starts without waiting for a client.
-QMP_WORDS = ("server", "server=on", "server=true", "server=yes")
-QMP_WORDS += ("nowait", "nowait=on", "wait=off", "wait=false", "wait=no")
+QMP_WORDS = frozenset(
+    ("server", "server=on", "server=true", "server=yes", "nowait", "wait=off", "wait=false", "wait=no")
+)
 
 
 def _register_text(name: str, to: str, syntax: str = "PATH", takes: str = "one") -> None:
@@ -110,7 +111,8 @@ def _qmp(draft: Draft, text: str) -> None:
         raise UsageError(f"Unsupported unix path type: '{kind}'", hint="write unix:/path/to/socket")
     for word in words.split(",") if comma else ():
         if word not in QMP_WORDS:
-            raise UsageError(f"Invalid parameter '{word}'", hint="after the path stand only server and nowait")
+            hint = "after the path stand only server and nowait: it listens, and nothing waits for a client"
+            raise UsageError(f"Invalid parameter '{word}'", hint)
     draft.put("qmp.socket", path)
 
 

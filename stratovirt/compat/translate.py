@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Complaint = tuple[str, str]  # message and hint
 
 
-class Answer(StratovirtError):
+class Answer(StratovirtError):  # noqa: N818 - it is no error
     """No failure: -help or -version was asked for, and the message is the answer for standard output."""
 
     exit_status = 0
@@ -27,8 +27,8 @@ class Answer(StratovirtError):
 def translate(argv: list[str], arch: str = "") -> Vm:
     """Return the machine that the flags describe; `arch` is the host's own unless said.
 
-    UsageError: the flags cannot be read. DocumentError: they can, but describe no machine that could run. Either names
-    every problem. Answer: -help or -version.
+    UsageError: the flags cannot be read. DocumentError: they can, but describe no machine that could run.
+    Either names every problem. Answer: -help or -version.
     """
     given = tokenise(argv)
     _answer(given)
@@ -56,7 +56,8 @@ def _read(draft: Draft, given: Given) -> None:
     known = flags()
     checked = {name: values_of(known[name], occurrences) for name, occurrences in given.items()}
     if "qmp" not in given:
-        raise UsageError(f"Argument 'qmp' required, but not found. {USAGE_HINT}", hint="-qmp unix:/path/to/socket")
+        reason = f"Argument 'qmp' required, but not found. {USAGE_HINT}"
+        raise UsageError(reason, hint="add -qmp unix:/path/to/socket")
     complaints: list[Complaint] = []
     for name, item in known.items():
         for text in checked.get(name, ()):
@@ -79,9 +80,14 @@ def _crosscheck(vm: Vm) -> list[Problem]:
 
 
 def _said_by_flags(draft: Draft, problem: Problem) -> Complaint:
-    origin = draft.origin_of(problem.path)
+    origin = draft.origin_of(problem.path) or _flag_for(".".join(problem.path))
     guess = f" (did you mean '{problem.suggestion}'?)" if problem.suggestion else ""
     return f"{origin}: {problem.message}{guess}" if origin else f"{problem.message}{guess}", problem.help
+
+
+def _flag_for(place: str) -> str:
+    """Return the flag that would have said what is missing."""
+    return next((f"-{item.name}" for item in flags().values() if place and item.to == place), "")
 
 
 def _all_of(kind: type[StratovirtError], complaints: list[Complaint]) -> StratovirtError:

@@ -38,7 +38,7 @@ class Device(Record):
 
     @classmethod
     def complete(cls, name: str, data: dict[str, object]) -> str:
-        """Add to `data`, read from `option`, what the flag means beyond its keys; return the name of the table."""
+        """Add to `data`, read from `option`, what it means beyond its keys; return the name of the table."""
         _ = data
         return name
 

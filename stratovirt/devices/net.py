@@ -21,7 +21,9 @@ class Net(BackedDevice):
     aliases = {"ifname": "netdev", "vhostfd": "vhostfds"}  # noqa: RUF012
     label = "net"
 
-    tap: str | None = text("Tap device on the host", max_length=15, pattern="name", default=None, key="netdev")
+    tap: str | None = text(
+        "Tap device on the host", max_length=15, pattern="name", default=None, key="netdev"
+    )
     fds: tuple[int, ...] = integers(
         "Open tap file descriptors that the process inherits", default=(), minimum=0
     )
@@ -39,7 +41,7 @@ class Net(BackedDevice):
 
     @classmethod
     def complete(cls, name: str, data: dict[str, object]) -> str:
-        """Let the id be the tap, as `-netdev id=tap0` means it, when the flag names neither tap nor descriptors."""
+        """Let the id be the tap, as in `-netdev id=tap0`, when neither tap nor descriptors are named."""
         if "tap" not in data and "fds" not in data:
             data["tap"] = name
         return name

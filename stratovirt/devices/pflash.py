@@ -21,8 +21,8 @@ class Pflash(Device):
     def complete(cls, name: str, data: dict[str, object]) -> str:
         """Name the table after the unit."""
         _ = name
-        unit = data.get("unit", "none")
-        return {0: "code", 1: "data"}.get(unit, f"unit-{unit}")
+        unit = data.get("unit")
+        return "code" if unit == 0 else "data" if unit == 1 else f"unit-{unit}"
 
 
 DEVICE = Pflash

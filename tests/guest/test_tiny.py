@@ -128,3 +128,45 @@ def test_254_vcpus_start(tmp_path: Path) -> None:
         status, _, _ = vmm.finish()
 
     assert (len(threads), status) == (254, 0)
+
+
+def disk_flags(image: Path, *, more: str = "", device: str = "") -> list[str]:
+    return ["-drive", f"id=d,file={image},direct=off{more}", "-device", f"virtio-blk-device,drive=d{device}"]
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Return a disk of 64 KiB whose first bytes can be told from zero."""
+    path = tmp_path / "disk"
+    path.write_bytes(b"SECTOR-0" + bytes(65536 - 8))
+    return path
+
+
+@pytest.mark.parametrize("where", ["main", "iothread"])
+def test_a_bare_metal_driver_reads_and_writes_a_disk(where: str, image: Path, tmp_path: Path) -> None:
+    threads = ["-iothread", "id=io1"] if where == "iothread" else []
+    disk = disk_flags(image, device=",iothread=io1" if where == "iothread" else "")
+    with Vmm(*flags("blk_io", tmp_path / "qmp", *threads, *disk)) as vmm:
+        status, output, errors = vmm.finish()
+
+    assert (status, errors) == (0, "")
+    assert output.decode().splitlines() == [
+        "write 0000000000000000",
+        "read 0000000000000000 same",
+        "SECTOR-0",
+        "beyond 0000000000000001",
+        "flush 0000000000000000",
+    ]
+    assert image.read_bytes()[3 * 512 : 4 * 512] == bytes(i * 7 & 0xFF for i in range(512))
+
+
+def test_a_hostile_driver_only_breaks_its_own_device(image: Path, tmp_path: Path) -> None:
+    with Vmm(*flags("blk_hostile", tmp_path / "qmp", *disk_flags(image))) as vmm:
+        status, output, _ = vmm.finish()
+    lines = output.decode().splitlines()
+
+    assert status == 0
+    assert len(lines) == 12
+    assert lines[-1] == "done"
+    assert [line for line in lines[:-1] if not line.endswith(": works again")] == []
+    assert image.read_bytes()[:8] == b"SECTOR-0"

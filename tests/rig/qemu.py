@@ -40,6 +40,7 @@ def command(job: Job, folder: Path, guest: Path, memory_mib: int, wires: Wires) 
         *("-kernel", str(guest / "rig-vmlinuz"), "-initrd", str(guest / "rig-initrd.cpio")),
         *("-append", KERNEL_WORDS),
         *("-chardev", f"file,id=console,path={folder / 'console'}", "-serial", "chardev:console"),
+        *("-monitor", "unix:/tmp/mon,server,nowait", "-d", "cpu_reset,guest_errors", "-D", "/tmp/out/qemu-d.log"),
         *("-device", "virtio-serial-pci", "-device", "virtio-rng-pci"),
         *_port("rig.control", wires.control),
         *_port("rig.out", wires.out),

@@ -1,0 +1,1 @@
+"""What the guest reads first: pure functions, values in, bytes and load plans out."""

@@ -1,0 +1,86 @@
+"""What the command line promises, as data: compat/flags.json is written from here. Cold path."""
+
+from __future__ import annotations
+
+import json
+
+from stratovirt.compat.draft import drivers, field_at, fields_on
+from stratovirt.compat.registry import flags
+from stratovirt.compat.syntax import doc_of, driver_syntax, syntax_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stratovirt.compat.registry import Flag
+    from stratovirt.devices.device import Device
+
+    Entry = dict[str, object]
+
+OCCURS = {"none": "once", "one": "once", "optional": "once", "many": "repeated", "words": "repeated"}
+
+
+def projections() -> dict[str, str]:
+    """Return the generated files: path from the top of the project, and text."""
+    contract = {
+        "flags": {f"-{item.name}": _flag(item) for item in flags().values()},
+        "drivers": {name: _driver(kind, record, name) for name, (kind, record) in drivers().items()},
+    }
+    return {"compat/flags.json": json.dumps(contract, indent=2) + "\n"}
+
+
+def _flag(item: Flag) -> Entry:
+    entry: Entry = {"status": "refused" if item.refused else "yes", "doc": doc_of(item)}
+    if item.short:
+        entry["short"] = f"-{item.short}"
+    entry["occurs"] = OCCURS[item.takes]
+    if syntax_of(item):
+        entry["value"] = syntax_of(item)
+    if item.to:
+        entry["document"] = item.to
+    keys = _keys(item)
+    if keys:
+        entry["keys"] = keys
+    return entry
+
+
+def _keys(item: Flag) -> dict[str, Entry]:
+    if item.record is None:
+        return {key: {"document": to, "doc": field_at(to).doc} for key, to in item.keys.items()}
+    record = item.record
+    table = _table_of(record)
+    keys: dict[str, Entry] = {}
+    if record.named and record.id_key:
+        keys[record.id_key] = {"document": f"{table}.NAME", "doc": "Name of the table"}
+    return {**keys, **dict(_fields(table, record, ""))}
+
+
+def _driver(kind: str, record: type[Device], driver: str) -> Entry:
+    keys: dict[str, Entry] = {}
+    table = _table_of(record)
+    if record.reference:
+        keys[record.reference] = {"document": table, "doc": f"The -{record.option} that stands behind it"}
+    if record.device_id == "ignored":
+        keys["id"] = {"status": "ignored", "doc": f"The device is called as its -{record.option} is"}
+    elif record.named and (record.device_id or not record.reference):
+        keys["id"] = {"document": f"{table}.NAME", "doc": "Name of the table"}
+    keys.update(_fields(table, record, "device"))
+    if record.drivers[driver] == "mmio":
+        keys = {key: entry for key, entry in keys.items() if key not in {"bus", "addr"}}
+    return {"status": "yes", "document": kind, "value": driver_syntax(record, driver), "keys": keys}
+
+
+def _fields(table: str, record: type[Device], on: str) -> Iterator[tuple[str, Entry]]:
+    for field in fields_on(record, on):
+        entry: Entry = {"document": f"{table}.{field.name}", "doc": field.doc}
+        others = [word for word, key in record.aliases.items() if key == field.key]
+        if others:
+            entry["also"] = others
+        yield "" if field.name == record.word else field.key, entry
+
+
+def _table_of(record: type[Device]) -> str:
+    from stratovirt import devices
+
+    kind = next(kind for kind, known in devices.tables().items() if known is record)
+    return f"{kind}.NAME" if record.named else kind

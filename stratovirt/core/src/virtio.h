@@ -1,0 +1,114 @@
+/* A virtio device as its transport sees it: status, features, queues, reset (VIRTIO 1.2, 2 and 3).
+ *
+ * Registers belong to the vCPU threads and are under `lock`. Rings belong to the device's I/O thread, which never
+ * takes `lock`: a vCPU holds it while it waits for that thread. What both need is atomic.
+ *
+ * Reset, and a queue that is stopped, wait for host I/O in flight, since the host may write to the buffers until
+ * it ends: at most one operation of the sync engine, or what io_uring was given. Nothing new is begun, and what
+ * the rate limit holds back is not waited for. The vCPU takes no kick while it waits: a pause comes after it.
+ */
+#ifndef SV_VIRTIO_H
+#define SV_VIRTIO_H
+
+#include "sv.h"
+#include "virtq.h"
+
+#define VIRTIO_MAX_QUEUES 8
+
+#define VIRTIO_STATUS_ACKNOWLEDGE 0x01 /* VIRTIO 1.2, 2.1 */
+#define VIRTIO_STATUS_DRIVER      0x02
+#define VIRTIO_STATUS_DRIVER_OK   0x04
+#define VIRTIO_STATUS_FEATURES_OK 0x08
+#define VIRTIO_STATUS_NEEDS_RESET 0x40
+#define VIRTIO_STATUS_FAILED      0x80
+
+#define VIRTIO_F_INDIRECT_DESC ((uint64_t)1 << 28) /* VIRTIO 1.2, 6 */
+#define VIRTIO_F_EVENT_IDX     ((uint64_t)1 << 29)
+#define VIRTIO_F_VERSION_1     ((uint64_t)1 << 32)
+
+#define VIRTIO_INTERRUPT_QUEUE  1 /* VIRTIO 1.2, 4.2.2: InterruptStatus */
+#define VIRTIO_INTERRUPT_CONFIG 2
+
+/* All but `free` run on the device's I/O thread. */
+struct virtio_ops {
+	uint32_t type; /* VIRTIO 1.2, 5 */
+	/* The driver is ready: the started queues' rings are in place. May be NULL. */
+	void (*activate)(struct sv_virtio *device);
+	/* The driver has notified a queue that runs; a queue found broken goes to virtio_broken(). */
+	void (*process)(struct sv_virtio *device, uint32_t queue);
+	/* Waits for host I/O of the queue and forgets its requests; the rings are not touched any more. */
+	void (*stop)(struct sv_virtio *device, uint32_t queue);
+	/* The last call of all, when no thread is left; waits for host I/O. */
+	void (*free)(struct sv_virtio *device);
+};
+
+struct virtio_queue {
+	struct sv_virtio *device;
+	uint32_t index;
+	uint32_t max_size;
+	/* registers */
+	struct virtq_layout layout;
+	bool ready;
+	/* the I/O thread's */
+	struct virtq ring;
+	bool runs;
+	struct io_source kick;
+};
+
+struct sv_virtio {
+	struct sv_vm *vm;
+	const struct virtio_ops *ops;
+	struct sv_iothread *io;
+	uint32_t id;            /* in events */
+	uint64_t offered;       /* features */
+	const uint8_t *config;  /* what the driver reads; read-only for it */
+	uint32_t config_size;
+	uint32_t queue_count;
+	struct virtio_queue queues[VIRTIO_MAX_QUEUES];
+	int irq_fd; /* -1 until a transport has placed the device */
+
+	pthread_mutex_t lock; /* registers: down to features, and those of the queues */
+	uint32_t status;
+	uint32_t device_feature_select;
+	uint32_t driver_feature_select;
+	uint32_t queue_select;
+	uint64_t features; /* written by the driver; fixed from FEATURES_OK on */
+
+	atomic_uint interrupt_status;
+	atomic_uint config_generation;
+	atomic_bool needs_reset;
+	atomic_bool stopping; /* a vCPU waits for stop: begin nothing more */
+};
+
+struct virtio_plan {
+	const struct virtio_ops *ops;
+	struct sv_iothread *io;
+	uint64_t features; /* of the device type; those of the ring are added */
+	uint32_t queue_count;
+	uint32_t queue_size;
+	const void *config;
+	uint32_t config_size;
+};
+
+/* Fills a zeroed device and lists it in vm, which frees it from then on; on failure nothing is left open. */
+int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_plan *plan);
+
+/* For transports, with `lock` held. */
+uint32_t virtio_read_status(struct sv_virtio *device);
+void virtio_write_status(struct sv_virtio *device, uint32_t value);
+uint32_t virtio_offered_page(const struct sv_virtio *device, uint32_t page); /* 32 bits of the features */
+void virtio_accept_page(struct sv_virtio *device, uint32_t page, uint32_t value);
+struct virtio_queue *virtio_selected_queue(struct sv_virtio *device); /* NULL when it does not exist */
+bool virtio_queue_is_open(const struct sv_virtio *device); /* queue registers take values now */
+void virtio_write_ready(struct sv_virtio *device, struct virtio_queue *queue, bool ready);
+void virtio_notify(struct sv_virtio *device, uint32_t queue); /* as an ioeventfd would */
+uint64_t virtio_read_config(const struct sv_virtio *device, uint64_t offset, uint32_t size);
+
+/* For devices, on their I/O thread. */
+void virtio_interrupt(struct sv_virtio *device, uint32_t cause);
+void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error why);
+bool virtio_is_stopping(struct sv_virtio *device);
+/* Has process() called again after other sources had their turn. */
+void virtio_process_later(struct sv_virtio *device, uint32_t queue);
+
+#endif
