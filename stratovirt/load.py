@@ -1,6 +1,7 @@
 """Plain data to records: the validation of the document, all problems in one pass.
 
-What is accepted here is what the generated JSON Schemas accept; a contract test compares the two on random documents.
+What is accepted here is what the generated JSON Schemas accept; a contract test compares the two on random
+documents.
 """
 
 from __future__ import annotations
@@ -41,17 +42,35 @@ ALIASES = {
 }
 
 
+# What YAML 1.1 and command lines take for a truth value and profiles do not.
+_TRUTH_WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+
+
 def load(record: type[R], data: object, problems: Problems, where: Path = ()) -> R | None:
-    """Build a record from plain data; None when it has problems, which are appended to `problems`."""
+    """Build a record from plain data; what is wrong with it is appended to `problems`.
+
+    With problems the record is only good for finding more of them: bad values are replaced by their defaults.
+    None when the data is no table at all.
+    """
     if not isinstance(data, dict):
         problems.append(Problem("SV103", where, f"{_named(where)} must be a table, not {_kind_of(data)}"))
         return None
-    before = len(problems)
     for key in data:
         if key not in record.fields:
             problems.append(_unknown(record, key, where))
-    values = {name: _field(field, data, problems, (*where, name)) for name, field in record.fields.items()}
-    return record(**values) if len(problems) == before else None
+    values = {}
+    for name, field in record.fields.items():
+        before = len(problems)
+        values[name] = _field(field, data, problems, (*where, name))
+        if len(problems) > before and field.kind not in {"table", "tables"}:
+            values[name] = _stand_in(field)
+    return record(**values)
+
+
+def _stand_in(field: Field) -> Any:
+    if not field.required:
+        return default_of(field)
+    return field.minimum or 0 if field.kind == "integer" else ""
 
 
 def _field(field: Field, data: dict[str, Any], problems: Problems, where: Path) -> Any:
@@ -100,7 +119,7 @@ def _integer(field: Field, value: object, problems: Problems, where: Path) -> An
     return value
 
 
-def _size(field: Field, value: object, problems: Problems, where: Path) -> int:
+def _size(_field: Field, value: object, problems: Problems, where: Path) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     number = units.parse_size(value) if isinstance(value, str) else None
@@ -114,8 +133,11 @@ def _size(field: Field, value: object, problems: Problems, where: Path) -> int:
     return number
 
 
-def _flag(_field: Field, value: object, problems: Problems, where: Path) -> bool:
-    return value if isinstance(value, bool) else _wrong(problems, where, "true or false", value)
+def _flag(_field: Field, value: object, problems: Problems, where: Path) -> Any:
+    if isinstance(value, bool):
+        return value
+    meant = _TRUTH_WORDS.get(value) if isinstance(value, str) else None
+    return _wrong(problems, where, "true or false", value, help_text=f"write {meant}" if meant else "")
 
 
 def _choice(field: Field, value: object, problems: Problems, where: Path) -> str:
@@ -144,7 +166,8 @@ def _integers(field: Field, value: object, problems: Problems, where: Path) -> A
 
 def _table(field: Field, value: object, problems: Problems, where: Path) -> Record | None:
     assert field.record is not None
-    return load(field.record, value, problems, where)
+    loaded = load(field.record, value, problems, where)
+    return default_of(field) if loaded is None else loaded
 
 
 def _tables(field: Field, value: object, problems: Problems, where: Path) -> Any:
@@ -162,7 +185,9 @@ def _tables(field: Field, value: object, problems: Problems, where: Path) -> Any
                     at_key=True,
                 )
             )
-        loaded[name] = load(field.record, item, problems, (*where, str(name)))
+        record = load(field.record, item, problems, (*where, str(name)))
+        if record is not None:
+            loaded[name] = record
     return loaded
 
 
@@ -180,8 +205,9 @@ _LOADERS: dict[str, Callable[[Field, Any, Problems, Path], Any]] = {
 }
 
 
-def _wrong(problems: Problems, where: Path, wanted: str, value: object) -> Any:
-    problems.append(Problem("SV103", where, f"{where[-1]} must be {wanted}, not {_kind_of(value)}"))
+def _wrong(problems: Problems, where: Path, wanted: str, value: object, *, help_text: str = "") -> Any:
+    message = f"{where[-1]} must be {wanted}, not {_kind_of(value)}"
+    problems.append(Problem("SV103", where, message, help=help_text))
 
 
 def _kind_of(value: object) -> str:

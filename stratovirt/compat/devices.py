@@ -105,6 +105,7 @@ def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str 
     elif reference in attached:
         draft.refuse(f"{record.reference}={reference} is attached already")
     else:
-        attached[reference] = name or reference
+        table = attached[reference] = name or reference
         backend.data.update(data)
-        draft.origins.update({(kind, name or reference, key): draft.origin for key in data})
+        draft.frontends[(kind, table)] = draft.origin
+        draft.origins.update({(kind, table, key): draft.origin for key in data})

@@ -32,6 +32,7 @@ class Draft:
         self.data: dict[str, Data] = {"machine": {"arch": arch}}
         self.top: Data = {"version": VERSION}
         self.origins: dict[Path, str] = {}
+        self.frontends: dict[Path, str] = {}  # which -device attached a table
         self.problems: list[tuple[str, str]] = []  # message and hint
         self.origin = ""  # the flag that is being read
         self.backends: dict[str, dict[str, Backend]] = {}  # by table, then by id, in order of their flags
@@ -102,6 +103,10 @@ class Draft:
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
         return ""
+
+    def frontend_of(self, path: Path) -> str:
+        """Return the -device that attached the table at `path`, else the flag that said it."""
+        return self.frontends.get(path) or self.origin_of(path)
 
 
 def field_at(to: str) -> Field:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Complaint = tuple[str, str]  # message and hint
 
 
+WARNINGS = "SV4"  # the series of crosscheck() that stops nothing
+
+
 class Answer(StratovirtError):  # noqa: N818 - it is no error
     """No failure: -help or -version was asked for, and the message is the answer for standard output."""
 
@@ -37,9 +40,9 @@ def translate(argv: list[str], arch: str = "") -> Vm:
     data = draft.finish()
     problems: list[Problem] = []
     vm = load(Vm, data, problems)
+    complaints = draft.problems + [_complaint(draft.origin_of(problem.path), problem) for problem in problems]
     if vm is not None:
-        problems += _crosscheck(vm)
-    complaints = draft.problems + [_said_by_flags(draft, problem) for problem in problems]
+        complaints += [_complaint(draft.frontend_of(problem.path), problem) for problem in _crosscheck(vm)]
     if complaints or vm is None:
         raise _all_of(DocumentError, complaints)
     return vm
@@ -71,16 +74,13 @@ def _read(draft: Draft, given: Given) -> None:
 
 
 def _crosscheck(vm: Vm) -> list[Problem]:
-    try:
-        from stratovirt.document.crosscheck import crosscheck
-    except ImportError:
-        return []
+    from stratovirt.document.crosscheck import crosscheck
 
-    return [problem for problem in crosscheck(vm) if not problem.code.startswith("SV4")]
+    return [problem for problem in crosscheck(vm) if not problem.code.startswith(WARNINGS)]
 
 
-def _said_by_flags(draft: Draft, problem: Problem) -> Complaint:
-    origin = draft.origin_of(problem.path) or _flag_for(".".join(problem.path))
+def _complaint(origin: str, problem: Problem) -> Complaint:
+    origin = origin or _flag_for(".".join(problem.path))
     guess = f" (did you mean '{problem.suggestion}'?)" if problem.suggestion else ""
     return f"{origin}: {problem.message}{guess}" if origin else f"{problem.message}{guess}", problem.help
 

@@ -94,7 +94,10 @@ def _say_devices(vm: Vm, record: type[Device]) -> list[str]:
         taken.add(backend)
         place = (kind, name)
         words += _say_option(spoken, backend, place) if record.option else []
-        words += _say_frontend(device, backend, place) if record.drivers and device.attached() else []
+        if record.drivers and device.attached():
+            words += _say_frontend(device, backend, place)
+        else:
+            _check_detached(device, place)
     return words
 
 
@@ -112,6 +115,14 @@ def _say_frontend(device: Device, backend: str, place: Path) -> list[str]:
         items.append(f"id={place[-1]}")
     items += _say_fields(device, "device", place)
     return ["-device", ",".join(items)]
+
+
+def _check_detached(device: Device, place: Path) -> None:
+    for field in fields_on(type(device), "device"):
+        value = device.__dict__[field.name]
+        if value != default_of(field):
+            why = f"{value!r}, which stands on -device, and the {device.label} is not attached"
+            raise _unsayable((*place, field.name), why)
 
 
 def _say_fields(device: Device, on: str, place: Path) -> list[str]:

@@ -56,7 +56,7 @@ def _rig(_scratch: Path, result: Path, cache: Cache) -> None:
 
 def _root(scratch: Path, result: Path, cache: Cache) -> None:
     tree = scratch / "tree"
-    for name in (*FOLDERS, "data"):
+    for name in FOLDERS:
         (tree / name).mkdir(parents=True)
     program, applets = _busybox(cache)
     (tree / "bin/busybox").write_bytes(program)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.rig.job import Job
 
 KERNEL_WORDS = (
-    "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off nokaslr nowatchdog audit=0 "
+    "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic mitigations=off nokaslr audit=0 "
     "random.trust_cpu=on rcupdate.rcu_cpu_stall_suppress=1"
 )
 
@@ -40,7 +40,14 @@ def command(job: Job, folder: Path, guest: Path, memory_mib: int, wires: Wires) 
         *("-kernel", str(guest / "rig-vmlinuz"), "-initrd", str(guest / "rig-initrd.cpio")),
         *("-append", KERNEL_WORDS),
         *("-chardev", f"file,id=console,path={folder / 'console'}", "-serial", "chardev:console"),
-        *("-monitor", "unix:/tmp/mon,server,nowait", "-d", "cpu_reset,guest_errors", "-D", "/tmp/out/qemu-d.log"),
+        *(
+            "-monitor",
+            "unix:/tmp/mon,server,nowait",
+            "-d",
+            "cpu_reset,guest_errors",
+            "-D",
+            "/tmp/out/qemu-d.log",
+        ),
         *("-device", "virtio-serial-pci", "-device", "virtio-rng-pci"),
         *_port("rig.control", wires.control),
         *_port("rig.out", wires.out),

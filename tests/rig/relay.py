@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import socket
 
 CHUNK = 65536
+FOREVER = float("inf")
 
 
 class Relay:
@@ -33,20 +34,24 @@ class Relay:
         """Copy what the user types to the machine, for as long as the job runs."""
         self._selector.register(source, selectors.EVENT_READ, sink.fileno())
 
-    def wait(self, words: tuple[str, ...], deadline: float) -> str:
+    def wait(self, words: tuple[str, ...], deadline: float, silence: float = FOREVER) -> str:
         """Carry until a control line starts with one of the words; returns it.
 
-        Returns "gone" when the machine closed its end, and "late" when the deadline (monotonic time) passed.
+        Returns "gone" when the machine closed its end, "dead" when it sent nothing for `silence` seconds, and "late" when the
+        deadline (monotonic time) passed.
         """
-        while True:
-            if self.lines and self.lines[-1].split(" ")[0] in words:
-                return self.lines[-1]
-            left = deadline - time.monotonic()
-            if left <= 0:
+        heard = time.monotonic()
+        while not (self.lines and self.lines[-1].split(" ")[0] in words):
+            now = time.monotonic()
+            if now >= deadline:
                 return "late"
-            for key, _ in self._selector.select(left):
+            if now >= heard + silence:
+                return "dead"
+            for key, _ in self._selector.select(_span(min(deadline, heard + silence) - now)):
+                heard = time.monotonic()
                 if not self._serve(key):
                     return "gone"
+        return self.lines[-1]
 
     def drain(self) -> None:
         """Carry what is left, after the machine has ended."""
@@ -74,6 +79,11 @@ class Relay:
         while rest:
             rest = rest[os.write(sink, rest) :]
         return bool(data)
+
+
+def _span(seconds: float) -> float | None:
+    """Return a time as select() takes it."""
+    return None if seconds == FOREVER else seconds
 
 
 def _read(descriptor: int) -> bytes:

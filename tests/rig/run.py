@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tests.rig import assets, qemu
 from tests.rig.host import rig_memory_mib
-from tests.rig.relay import Relay
+from tests.rig.relay import FOREVER, Relay
 from tests.rig.say import RigError, say
 from tests.rig.shell import tool
 
@@ -33,6 +33,12 @@ TIMED_OUT = 124  # what timeout(1) returns
 NO_RIG = 125  # the rig failed, not the command
 SCRATCH_MIB = 4096  # sparse
 LAST_WORDS = 25  # console lines shown when the rig dies
+SILENCE_LIMIT = 180  # seconds; the rig gives a sign of life every 5
+BROKEN = {
+    "gone": "ended",
+    "dead": f"gave no sign of life for {SILENCE_LIMIT} s",
+    "late": f"was not up in {BOOT_LIMIT} s",
+}
 STREAMS = ("control", "out", "err", "terminal")
 
 
@@ -57,31 +63,32 @@ def run(job: Job) -> int:
             relay.carry_out(here["terminal"], 1)
             relay.carry_in(0, here["terminal"])
             stack.enter_context(_raw_terminal(0))
-        end = relay.wait(("exit",), time.monotonic() + job.timeout if job.timeout else float("inf"))
+        deadline = time.monotonic() + job.timeout if job.timeout else FOREVER
+        end = relay.wait(("exit",), deadline, SILENCE_LIMIT)
         _stop(machine)
         relay.drain()
-        if end == "gone":
-            say(f"the rig's machine ended before the command did\n{_last_words(folder)}")
-    return _verdict(job, end)
+        return _verdict(job, end, folder)
 
 
 def _await_start(relay: Relay, folder: Path) -> None:
     first = relay.wait(("up", "fail"), time.monotonic() + BOOT_LIMIT)
     if first == "up":
         return
-    reason = {"gone": "the machine ended", "late": f"not up after {BOOT_LIMIT} s"}.get(first, first)
     raise RigError(
-        f"the rig did not start: {reason}\n{_last_words(folder)}",
+        f"the rig {BROKEN.get(first, first)} before it could run anything\n{_last_words(folder)}",
         "is QEMU 7.2 or newer, and the CPU not overloaded?",
     )
 
 
-def _verdict(job: Job, end: str) -> int:
+def _verdict(job: Job, end: str, folder: Path) -> int:
     """Turn the last control line into an exit status."""
     if end == "late":
         say(f"the rig was ended after {job.timeout:.0f} s: the command had not finished (--timeout)")
         return TIMED_OUT
-    return NO_RIG if end == "gone" else int(end.split()[1])
+    if end in BROKEN:
+        say(f"the rig {BROKEN[end]} before the command finished\n{_last_words(folder)}")
+        return NO_RIG
+    return int(end.split()[1])
 
 
 def _make_scratch(path: Path) -> None:

@@ -91,7 +91,8 @@ void aio_submit(struct aio *aio)
 
 	while (error == -EINTR)
 		error = uring_enter(aio->uring, 0);
-	/* The kernel is short of something (EAGAIN, EBUSY): what it did not take is done here, so it always ends. */
+	/* The kernel is short of something (EAGAIN, EBUSY): what it did not take is done here, so it always
+	 * ends. */
 	while (error < 0 && (op = uring_take_back(aio->uring)))
 		run_here(aio, op);
 }

@@ -1,5 +1,6 @@
-/* Host I/O of one image: io_uring by raw system calls, or plain system calls that have ended when they return.
- * One thread owns it. The owner of an operation keeps it, and its buffers, until aio_reap() hands it back.
+/* Host I/O of one image: io_uring by raw system calls, or plain system calls that have ended when they
+ * return. One thread owns it. The owner of an operation keeps it, and its buffers, until aio_reap() hands it
+ * back.
  */
 #ifndef SV_AIO_H
 #define SV_AIO_H
@@ -17,8 +18,8 @@ struct aio_op {
 	const struct iovec *iov;
 	uint32_t iov_count;
 	uint64_t offset;
-	uint64_t length;  /* of AIO_PUNCH and AIO_ZERO */
-	int64_t result; /* bytes, 0, or -errno; once reaped */
+	uint64_t length; /* of AIO_PUNCH and AIO_ZERO */
+	int64_t result;  /* bytes, 0, or -errno; once reaped */
 };
 
 struct uring;
@@ -30,7 +31,8 @@ struct aio {
 	uint32_t in_flight;  /* started and not reaped */
 };
 
-/* engine is an SV_AIO_*; depth bounds the operations in flight. SV_AIO_URING fails where the host has none. */
+/* engine is an SV_AIO_*; depth bounds the operations in flight. SV_AIO_URING fails where the host has none.
+ */
 int aio_open(struct aio *aio, int fd, int engine, uint32_t depth);
 /* Nothing may be in flight. */
 void aio_close(struct aio *aio);
@@ -55,7 +57,8 @@ void uring_close(struct uring *uring);
 int uring_fd(const struct uring *uring);
 /* False when the submission ring is full. */
 bool uring_queue(struct uring *uring, int fd, struct aio_op *op);
-/* Hands the queued entries to the kernel and waits for `wait` completions; -errno when some were not accepted. */
+/* Hands the queued entries to the kernel and waits for `wait` completions; -errno when some were not
+ * accepted. */
 int uring_enter(struct uring *uring, uint32_t wait);
 /* Takes back the newest entry that the kernel has not accepted, or NULL. */
 struct aio_op *uring_take_back(struct uring *uring);

@@ -11,8 +11,8 @@
 
 #define VIRTIO_ID_BLOCK 2 /* VIRTIO 1.2, 5 */
 
-/* The plain engine blocks on each request: a driver that waits hears of those that ended after this long, not only
- * when the batch is through. */
+/* The plain engine blocks on each request: a driver that waits hears of those that ended after this long, not
+ * only when the batch is through. */
 #define SIGNAL_AFTER_NS 100000
 
 /* A timer for each single request would cost more than the requests; what comes later is in the bucket. */
@@ -20,7 +20,9 @@
 
 #define DISCARD_ALIGNMENT 4096 /* what most file systems can punch out */
 
-_Static_assert(sizeof(struct blk_config_space) == 60, "VIRTIO 1.2, 5.2.4: up to max_secure_erase_sectors");
+#define CONFIG_SIZE 60 /* VIRTIO 1.2, 5.2.4: up to max_secure_erase_sectors */
+
+_Static_assert(offsetof(struct blk_config_space, unused1) + 3 == CONFIG_SIZE, "no padding inside");
 
 enum outcome { DRAINED, HELD };
 
@@ -37,7 +39,8 @@ static struct virtq *ring_of(struct blk *blk)
 	return &blk->device.queues[0].ring;
 }
 
-struct blk_request *blk_request_take(struct blk *blk)
+/* NULL when all are in flight. */
+static struct blk_request *request_take(struct blk *blk)
 {
 	struct blk_request *request = blk->free;
 
@@ -62,7 +65,8 @@ void blk_complete(struct blk_request *request, uint8_t status)
 {
 	uint32_t written = status == BLK_S_OK ? request->written : 0;
 
-	/* The status is published by the push, like the data. A chain without room for one has nothing written. */
+	/* The status is published by the push, like the data. A chain without room for one has nothing
+	 * written. */
 	if (request->status)
 		*request->status = status;
 	virtq_push(ring_of(request->blk), request->head, request->status ? written + 1 : 0);
@@ -85,8 +89,8 @@ static void signal_driver(struct blk *blk)
 
 static void set_timer(struct blk *blk, uint64_t wait_ns)
 {
-	struct itimerspec when = {.it_value = {.tv_sec = (time_t)(wait_ns / 1000000000),
-					       .tv_nsec = (long)(wait_ns % 1000000000)}};
+	struct itimerspec when = {
+	    .it_value = {.tv_sec = (time_t)(wait_ns / 1000000000), .tv_nsec = (long)(wait_ns % 1000000000)}};
 
 	timerfd_settime(blk->timer.fd, 0, &when, NULL);
 }
@@ -134,7 +138,7 @@ static enum outcome take_requests(struct blk *blk, uint32_t *budget)
 		}
 		if (!rate_allows(blk))
 			return HELD;
-		request = blk_request_take(blk);
+		request = request_take(blk);
 		blk->starved = !request;
 		if (blk->starved)
 			return HELD;
@@ -227,7 +231,7 @@ static void free_device(struct sv_virtio *device)
 }
 
 static const struct virtio_ops blk_ops = {
-	.type = VIRTIO_ID_BLOCK, .process = process, .stop = stop, .free = free_device};
+    .type = VIRTIO_ID_BLOCK, .process = process, .stop = stop, .free = free_device};
 
 static bool is_valid(const struct sv_blk_config *config)
 {
@@ -239,7 +243,8 @@ static bool is_valid(const struct sv_blk_config *config)
 
 static uint64_t fill_config(struct blk_config_space *space, const struct sv_blk_config *config)
 {
-	uint64_t features = VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_TOPOLOGY;
+	uint64_t features =
+	    VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_BLK_SIZE | VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_TOPOLOGY;
 	uint32_t physical = config->alignment > SECTOR_SIZE ? config->alignment : SECTOR_SIZE;
 
 	space->capacity = config->size / SECTOR_SIZE;
@@ -291,7 +296,8 @@ static int add_sources(struct blk *blk, struct sv_iothread *io, uint32_t iops)
 		error = iothread_add(io, &blk->completions, EPOLLIN);
 	if (error < 0 || iops == 0)
 		return error;
-	blk->timer = (struct io_source){timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), on_timer, blk};
+	blk->timer =
+	    (struct io_source){timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), on_timer, blk};
 	if (blk->timer.fd < 0)
 		return -errno;
 	return iothread_add(io, &blk->timer, EPOLLIN | EPOLLET); /* setting it again clears its counter */
@@ -323,7 +329,7 @@ int sv_blk_create(struct sv_vm *vm, const struct sv_blk_config *config, struct s
 	plan.features = fill_config(&blk->config, config);
 	plan.queue_size = BLK_QUEUE_SIZE;
 	plan.config = &blk->config;
-	plan.config_size = sizeof(blk->config);
+	plan.config_size = CONFIG_SIZE;
 	error = virtio_init(&blk->device, vm, &plan);
 	if (error < 0)
 		goto fail;

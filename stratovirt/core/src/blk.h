@@ -21,7 +21,8 @@
 #define BLK_IOV_MAX    (BLK_QUEUE_SIZE + GUESTMEM_MAX_REGIONS) /* a buffer may cross regions */
 #define BLK_ID_SIZE    20                                      /* VIRTIO 1.2, 5.2.6: VIRTIO_BLK_ID_BYTES */
 
-/* What a guest may ask of one discard or write-zeroes request: 2 GiB, so that none keeps the host busy for long. */
+/* What a guest may ask of one discard or write-zeroes request: 2 GiB, so that none keeps the host busy for
+ * long. */
 #define BLK_MAX_DISCARD_SECTORS (1u << 22)
 
 #define BLK_MAX_ALIGNMENT 65536
@@ -47,7 +48,7 @@ struct blk_request {
 	uint64_t sector; /* as the guest named it, for messages */
 	uint16_t head;
 	uint8_t *status;
-	uint32_t written;  /* bytes that a success has put into the guest's buffers */
+	uint32_t written; /* bytes that a success has put into the guest's buffers */
 	struct span data; /* what is still to be read or written */
 	struct iovec iov[BLK_IOV_MAX];
 };
@@ -86,9 +87,9 @@ struct blk {
 	struct io_source completions; /* of the engine, when it has any */
 	struct io_source timer;       /* fires when the rate limit allows the next request */
 	struct ratelimit limit;
-	uint8_t *bounce; /* NULL when alignment is 1 */
+	uint8_t *bounce;      /* NULL when alignment is 1 */
 	uint64_t last_report; /* time of the last SV_EVENT_IO_ERROR, in ns; 0 for none */
-	bool starved;    /* the queue has requests that wait for a free blk_request */
+	bool starved;         /* the queue has requests that wait for a free blk_request */
 
 	struct blk_request *requests;
 	uint32_t fresh; /* requests from here on were never used: their pages cost nothing */
@@ -98,7 +99,6 @@ struct blk {
 uint64_t blk_now(void); /* monotonic, in ns */
 
 /* blk.c */
-struct blk_request *blk_request_take(struct blk *blk); /* NULL when all are in flight */
 /* Ends a request: status byte, used ring, free list. */
 void blk_complete(struct blk_request *request, uint8_t status);
 /* Hands requests that have made a step on, and ends those that are through. */

@@ -4,8 +4,8 @@
 #include "blk.h"
 
 /* O_DIRECT wants offsets, lengths and host addresses aligned; a guest owes us whole sectors and no more. Such
- * requests go through one buffer for each device, piece by piece and synchronously: they are rare, and nothing is
- * allocated on a guest's word.
+ * requests go through one buffer for each device, piece by piece and synchronously: they are rare, and
+ * nothing is allocated on a guest's word.
  */
 bool blk_needs_bounce(const struct blk_request *request)
 {
@@ -45,13 +45,15 @@ static int64_t read_window(struct blk *blk, const struct window *window)
 
 	while (got < window->length) {
 		struct iovec iov = {blk->bounce + got, window->length - got};
-		struct aio_op op = {.kind = AIO_READ, .iov = &iov, .iov_count = 1, .offset = window->start + got};
+		struct aio_op op = {
+		    .kind = AIO_READ, .iov = &iov, .iov_count = 1, .offset = window->start + got};
 		int64_t result = aio_run(blk->fd, &op);
 
 		if (result < 0)
 			return result;
 		got += (uint64_t)result;
-		/* The end of an image that is no multiple of the alignment: reading on from there is refused. */
+		/* The end of an image that is no multiple of the alignment: reading on from there is refused.
+		 */
 		if (result == 0 || got % blk->alignment != 0)
 			break;
 	}
@@ -91,8 +93,8 @@ static int bounce_in(struct blk_request *request, const struct window *window)
 	return 0;
 }
 
-/* A window that is wanted in part is read first. Requests in flight that write its other part would be undone, so
- * they end before.
+/* A window that is wanted in part is read first. Requests in flight that write its other part would be
+ * undone, so they end before.
  */
 static int bounce_out(struct blk_request *request, const struct window *window)
 {

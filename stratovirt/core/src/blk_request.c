@@ -80,7 +80,8 @@ static void begin_transfer(struct blk_request *request, enum aio_kind kind)
 		blk_complete(request, BLK_S_IOERR);
 		return;
 	}
-	request->written = kind == AIO_READ ? (uint32_t)request->data.bytes : 0; /* below 2^32: see the chain */
+	request->written =
+	    kind == AIO_READ ? (uint32_t)request->data.bytes : 0; /* below 2^32: see the chain */
 	request->op.kind = kind;
 	request->op.durable = kind == AIO_WRITE && writes_through(blk);
 	request->op.offset = request->sector * SECTOR_SIZE;
@@ -184,8 +185,8 @@ void blk_request_begin(struct blk_request *request, const struct chain *chain)
 	request->head = chain->head;
 	request->written = 0;
 	request->op.durable = false;
-	/* The status is the last writable byte, and the header the first readable ones, however they are split
-	 * over descriptors (2.7.4.1). */
+	/* The status is the last writable byte, and the header the first readable ones, however they are
+	 * split over descriptors (2.7.4.1). */
 	request->status = writable.bytes > 0 ? span_last(&writable) : NULL;
 	if (!request->status || readable.bytes < sizeof(header)) {
 		blk_complete(request, BLK_S_IOERR);

@@ -18,14 +18,14 @@ struct guestmem {
 	uint32_t count;
 };
 
-/* Adds a region; -EINVAL for an empty, wrapping, overlapping or misaligned (16) one, -ENOSPC when there are too
- * many. */
+/* Adds a region; -EINVAL for an empty, wrapping, overlapping or misaligned (16) one, -ENOSPC when there are
+ * too many. */
 int guestmem_add(struct guestmem *mem, uint64_t gpa, uint64_t size, void *host);
 /* Returns the host address of [gpa, gpa+len), or NULL when any byte of it is outside one region. len 0 gives
  * NULL. */
 void *guestmem_slice(const struct guestmem *mem, uint64_t gpa, uint64_t len);
-/* Returns the host address of gpa and shortens *len to what its region still holds; NULL when gpa is outside or
- * *len is 0. For ranges that may cross regions that touch. */
+/* Returns the host address of gpa and shortens *len to what its region still holds; NULL when gpa is outside
+ * or *len is 0. For ranges that may cross regions that touch. */
 void *guestmem_prefix(const struct guestmem *mem, uint64_t gpa, uint64_t *len);
 /* Copies; false, and nothing copied, when the range is not guest memory. A range may cross regions that
  * touch. */

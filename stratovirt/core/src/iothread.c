@@ -24,11 +24,11 @@ struct sv_iothread {
 	int epoll_fd;
 	struct io_source wake; /* an eventfd: there is a call, or the thread shall end */
 	pthread_t thread;
-	bool woken;                    /* on the thread only: the batch had the wake source in it */
+	bool woken;                      /* on the thread only: the batch had the wake source in it */
 	struct epoll_event batch[BATCH]; /* on the thread only */
 	int batch_count;
 
-	pthread_mutex_t lock; /* for what follows; a leaf of the lock order */
+	pthread_mutex_t lock;  /* for what follows; a leaf of the lock order */
 	pthread_cond_t called; /* a call is done */
 	struct io_call *calls;
 	bool stop;
@@ -95,7 +95,8 @@ static void *thread_main(void *argument)
 
 		io->batch_count = count > 0 ? count : 0;
 		dispatch(io);
-		/* Calls come after the whole batch: what they stop has no event left that was taken before. */
+		/* Calls come after the whole batch: what they stop has no event left that was taken before.
+		 */
 		if (io->woken) {
 			io->woken = false;
 			if (run_calls(io))
@@ -104,7 +105,8 @@ static void *thread_main(void *argument)
 	}
 }
 
-/* Signals of the process are for the control thread: the new thread inherits a mask with all of them blocked. */
+/* Signals of the process are for the control thread: the new thread inherits a mask with all of them blocked.
+ */
 static int start_thread(struct sv_iothread *io, const char *name)
 {
 	sigset_t all;
@@ -136,7 +138,8 @@ static int create(const char *name, struct sv_iothread **out)
 	if (!io)
 		return -ENOMEM;
 	io->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	io->wake = (struct io_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .run = on_wake, .context = io};
+	io->wake =
+	    (struct io_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .run = on_wake, .context = io};
 	if (io->epoll_fd < 0 || io->wake.fd < 0) {
 		error = -errno;
 		goto close_both;

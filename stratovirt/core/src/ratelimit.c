@@ -6,7 +6,7 @@ void ratelimit_init(struct ratelimit *limit, uint32_t rate, uint64_t now_ns)
 {
 	*limit = (struct ratelimit){.rate = rate, .updated = now_ns};
 	limit->ceiling = OPERATION + (uint64_t)rate * RATELIMIT_BURST_NS; /* below 2^58 */
-	limit->level = limit->ceiling;
+	limit->level = OPERATION;
 }
 
 static void refill(struct ratelimit *limit, uint64_t now_ns)

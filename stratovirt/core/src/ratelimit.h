@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-/* Time that the bucket can save up beside one operation: a thread that is woken late by less loses nothing, and no
- * second sees more than rate * (1 + 1/32) + 1 operations.
+/* Time that the bucket can save up beside one operation: a thread that is woken late by less loses nothing,
+ * and no second sees more than rate * (1 + 1/32) + 1 operations.
  */
 #define RATELIMIT_BURST_NS (1000000000 / 32)
 
@@ -16,7 +16,7 @@ struct ratelimit {
 	uint64_t updated; /* time of level, in ns */
 };
 
-/* Starts with a full bucket. */
+/* Starts with one operation: the first second is like every other one. */
 void ratelimit_init(struct ratelimit *limit, uint32_t rate, uint64_t now_ns);
 /* Returns 0 when an operation may start now, else the time to wait in ns. */
 uint64_t ratelimit_wait(struct ratelimit *limit, uint64_t now_ns);

@@ -1,6 +1,6 @@
-/* Types inside the core. Lock order: pause lock, then a virtio device's register lock, then uart lock, then an I/O
- * thread's call lock, then events lock. A vCPU may wait for an I/O thread while it holds a register lock, so no I/O
- * thread ever takes one. A queue has one owner thread and no lock. */
+/* Types inside the core. Lock order: pause lock, then a virtio device's register lock, then uart lock, then
+ * an I/O thread's call lock, then events lock. A vCPU may wait for an I/O thread while it holds a register
+ * lock, so no I/O thread ever takes one. A queue has one owner thread and no lock. */
 #ifndef SV_H
 #define SV_H
 

@@ -75,10 +75,10 @@ static void find_parts(struct uring *uring, const struct io_uring_params *params
 
 int uring_open(struct uring **out, uint32_t depth)
 {
-	/* One mapping for both rings, entries that are copied at submission, no completion that gets lost, and, with
-	 * Linux 5.6, fallocate: the last bit stands for it. */
+	/* One mapping for both rings, entries that are copied at submission, no completion that gets lost,
+	 * and, with Linux 5.6, fallocate: the last bit stands for it. */
 	const uint32_t needed =
-		IORING_FEAT_SINGLE_MMAP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
+	    IORING_FEAT_SINGLE_MMAP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
 	struct io_uring_params params = {0};
 	struct uring *uring = calloc(1, sizeof(*uring));
 	int error;
@@ -180,8 +180,8 @@ struct aio_op *uring_take_back(struct uring *uring)
 {
 	uint32_t head = __atomic_load_n(uring->sq_head, __ATOMIC_ACQUIRE);
 
-	/* Without a kernel thread that polls, the kernel reads the ring inside io_uring_enter only: the newest entry
-	 * can be withdrawn. */
+	/* Without a kernel thread that polls, the kernel reads the ring inside io_uring_enter only: the
+	 * newest entry can be withdrawn. */
 	if (uring->tail == head)
 		return NULL;
 	uring->tail--;

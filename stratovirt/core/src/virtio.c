@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 /* Bits that a driver may set; it never clears one but by a reset. */
-#define DRIVER_BITS                                                                                                \
-	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_FEATURES_OK |  \
-	 VIRTIO_STATUS_FAILED)
+#define DRIVER_BITS                                                                                          \
+	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |                        \
+	 VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED)
 
 static void close_queue_fds(struct sv_virtio *device)
 {
@@ -36,7 +36,8 @@ static int open_queue(struct sv_virtio *device, uint32_t index, uint32_t max_siz
 	queue->device = device;
 	queue->index = index;
 	queue->max_size = max_size;
-	queue->kick = (struct io_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .run = on_kick, .context = queue};
+	queue->kick = (struct io_source){
+	    .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .run = on_kick, .context = queue};
 	if (queue->kick.fd < 0)
 		return -errno;
 	/* Edge-triggered: each notification is an event, and the counter need not be read. */
@@ -181,7 +182,8 @@ static void stop_on_io_thread(struct sv_virtio *device, void (*work)(void *), vo
 
 static void reset(struct sv_virtio *device)
 {
-	/* Before DRIVER_OK the I/O thread has nothing of the device: most resets cost no switch of threads. */
+	/* Before DRIVER_OK the I/O thread has nothing of the device: most resets cost no switch of threads.
+	 */
 	if (device->status & VIRTIO_STATUS_DRIVER_OK)
 		stop_on_io_thread(device, stop_all_here, device);
 	for (uint32_t i = 0; i < device->queue_count; i++) {
@@ -219,8 +221,9 @@ static bool may_set(const struct sv_virtio *device, uint32_t bit)
 
 void virtio_write_status(struct sv_virtio *device, uint32_t value)
 {
-	static const uint32_t order[] = {VIRTIO_STATUS_FAILED, VIRTIO_STATUS_ACKNOWLEDGE, VIRTIO_STATUS_DRIVER,
-					 VIRTIO_STATUS_FEATURES_OK, VIRTIO_STATUS_DRIVER_OK};
+	static const uint32_t order[] = {VIRTIO_STATUS_FAILED, VIRTIO_STATUS_ACKNOWLEDGE,
+					 VIRTIO_STATUS_DRIVER, VIRTIO_STATUS_FEATURES_OK,
+					 VIRTIO_STATUS_DRIVER_OK};
 	uint32_t fresh = value & DRIVER_BITS & ~device->status;
 
 	if (value == 0) {
@@ -247,7 +250,8 @@ void virtio_accept_page(struct sv_virtio *device, uint32_t page, uint32_t value)
 	uint64_t mask = (uint64_t)UINT32_MAX << (32 * (page & 1));
 	uint64_t bits = (uint64_t)value << (32 * (page & 1));
 
-	if (page > 1 || !(device->status & VIRTIO_STATUS_DRIVER) || (device->status & VIRTIO_STATUS_FEATURES_OK))
+	if (page > 1 || !(device->status & VIRTIO_STATUS_DRIVER) ||
+	    (device->status & VIRTIO_STATUS_FEATURES_OK))
 		return;
 	device->features = (device->features & ~mask) | (bits & device->offered);
 }

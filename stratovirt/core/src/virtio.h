@@ -1,11 +1,12 @@
 /* A virtio device as its transport sees it: status, features, queues, reset (VIRTIO 1.2, 2 and 3).
  *
- * Registers belong to the vCPU threads and are under `lock`. Rings belong to the device's I/O thread, which never
- * takes `lock`: a vCPU holds it while it waits for that thread. What both need is atomic.
+ * Registers belong to the vCPU threads and are under `lock`. Rings belong to the device's I/O thread, which
+ * never takes `lock`: a vCPU holds it while it waits for that thread. What both need is atomic.
  *
- * Reset, and a queue that is stopped, wait for host I/O in flight, since the host may write to the buffers until
- * it ends: at most one operation of the sync engine, or what io_uring was given. Nothing new is begun, and what
- * the rate limit holds back is not waited for. The vCPU takes no kick while it waits: a pause comes after it.
+ * Reset, and a queue that is stopped, wait for host I/O in flight, since the host may write to the buffers
+ * until it ends: at most one operation of the sync engine, or what io_uring was given. Nothing new is begun,
+ * and what the rate limit holds back is not waited for. The vCPU takes no kick while it waits: a pause comes
+ * after it.
  */
 #ifndef SV_VIRTIO_H
 #define SV_VIRTIO_H
@@ -59,9 +60,9 @@ struct sv_virtio {
 	struct sv_vm *vm;
 	const struct virtio_ops *ops;
 	struct sv_iothread *io;
-	uint32_t id;            /* in events */
-	uint64_t offered;       /* features */
-	const uint8_t *config;  /* what the driver reads; read-only for it */
+	uint32_t id;           /* in events */
+	uint64_t offered;      /* features */
+	const uint8_t *config; /* what the driver reads; read-only for it */
 	uint32_t config_size;
 	uint32_t queue_count;
 	struct virtio_queue queues[VIRTIO_MAX_QUEUES];
@@ -99,7 +100,7 @@ void virtio_write_status(struct sv_virtio *device, uint32_t value);
 uint32_t virtio_offered_page(const struct sv_virtio *device, uint32_t page); /* 32 bits of the features */
 void virtio_accept_page(struct sv_virtio *device, uint32_t page, uint32_t value);
 struct virtio_queue *virtio_selected_queue(struct sv_virtio *device); /* NULL when it does not exist */
-bool virtio_queue_is_open(const struct sv_virtio *device); /* queue registers take values now */
+bool virtio_queue_is_open(const struct sv_virtio *device);            /* queue registers take values now */
 void virtio_write_ready(struct sv_virtio *device, struct virtio_queue *queue, bool ready);
 void virtio_notify(struct sv_virtio *device, uint32_t queue); /* as an ioeventfd would */
 uint64_t virtio_read_config(const struct sv_virtio *device, uint64_t offset, uint32_t size);

@@ -54,7 +54,8 @@ static struct virtq_desc fetch(const struct table *table, uint32_t index)
 }
 
 /* VIRTIO 1.2, 2.7.5.3: the last descriptor of the ring's chain may name a table that holds the rest of it. */
-static enum virtq_error enter_indirect(const struct virtq *q, const struct virtq_desc *desc, struct table *table)
+static enum virtq_error enter_indirect(const struct virtq *q, const struct virtq_desc *desc,
+				       struct table *table)
 {
 	if (!q->indirect || table->indirect || (desc->flags & DESC_F_NEXT))
 		return VIRTQ_BAD_INDIRECT;
@@ -200,7 +201,8 @@ enum virtq_result virtq_pop(struct virtq *q, struct chain *chain)
 
 	if (!is_usable(q))
 		return q->error == VIRTQ_OK ? VQ_EMPTY : VQ_BROKEN;
-	/* Pairs with the driver's release of the index after it filled descriptors and ring entry (2.7.13.3). */
+	/* Pairs with the driver's release of the index after it filled descriptors and ring entry (2.7.13.3).
+	 */
 	avail = __atomic_load_n(q->avail_idx, __ATOMIC_ACQUIRE);
 	if (avail == q->next_avail)
 		return VQ_EMPTY;
@@ -234,8 +236,8 @@ bool virtq_needs_notify(struct virtq *q)
 	if (!is_usable(q) || now == before)
 		return false;
 	q->checked_used = now;
-	/* Pairs with the driver's full barrier between asking for interrupts and looking at the used index once
-	 * more: one of the two sees what the other wrote (2.7.7.2). */
+	/* Pairs with the driver's full barrier between asking for interrupts and looking at the used index
+	 * once more: one of the two sees what the other wrote (2.7.7.2). */
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!q->event_idx)
 		return !(load(q->avail_flags) & AVAIL_F_NO_INTERRUPT);

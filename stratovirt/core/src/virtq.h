@@ -1,9 +1,9 @@
-/* A split virtqueue, device side (VIRTIO 1.2, 2.7): memory in, chains out. It knows no device, transport, thread
- * or KVM, allocates nothing, and has one owner thread, so it has no lock.
+/* A split virtqueue, device side (VIRTIO 1.2, 2.7): memory in, chains out. It knows no device, transport,
+ * thread or KVM, allocates nothing, and has one owner thread, so it has no lock.
  *
- * The guest owns the rings and may do anything to them at any time. The promise: nothing outside guest memory is
- * touched, each descriptor is read once, every loop ends, and a ring that breaks a rule is broken for good: it
- * gives VQ_BROKEN and is neither read nor written until virtq_start().
+ * The guest owns the rings and may do anything to them at any time. The promise: nothing outside guest memory
+ * is touched, each descriptor is read once, every loop ends, and a ring that breaks a rule is broken for
+ * good: it gives VQ_BROKEN and is neither read nor written until virtq_start().
  */
 #ifndef SV_VIRTQ_H
 #define SV_VIRTQ_H

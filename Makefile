@@ -1,0 +1,66 @@
+# The only commands to remember; `make` lists them. Everything is made in .venv/ and build/, and in the cache of guest
+# images outside the checkout (tests/rig/README.md).
+
+PYTHON ?= python3
+RIG := $(PYTHON) -m tests.rig
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+C_FILES := $(wildcard stratovirt/core/src/*.[ch] tests/core/*.[ch] tests/fuzz/*.[ch] tests/guest/tiny/*.[ch])
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check core unit guests assets packages bench fuzz contracts clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: core ## boot a stock Debian kernel from profiles/demo.toml and show its console
+	@$(RIG) packages guest
+	@$(RIG) assets cloud root
+	@$(RIG) linux -- $(BIN)/stratovirt run profiles/demo.toml
+
+test: packages check unit guests ## install what is missing, then run every check and every test
+
+check: core ## linters, formats and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+
+unit: core ## the tests that run on any host: units, contracts, C under sanitizers, tiny guests
+	$(BIN)/python -m pytest -m "not linux"
+
+guests: core assets ## the tests that boot Linux: on this host if it can, else in one boot of the nested rig
+	@$(RIG) linux --writable build --timeout 2400 -- $(BIN)/python -m pytest -m linux tests/guest
+
+core: $(INSTALLED) ## build the C core in place
+	@$(BIN)/python setup.py -q build_ext --inplace
+
+assets: packages ## make the guest kernels, initramfs and disks (10 minutes, once)
+	@$(RIG) assets
+
+packages: ## install the Debian packages that the tests need (root)
+	@$(RIG) packages
+
+bench: core ## measure the promises against QEMU; writes build/bench.json
+	@$(RIG) packages test
+	$(BIN)/python -m tests.bench
+
+fuzz: core ## feed random rings to the C core under sanitizers
+	$(BIN)/python -m tests.fuzz
+
+contracts: core ## write schemas/ and compat/*.json from the code
+	$(BIN)/python -m stratovirt.document.contracts
+
+clean: ## remove what was built here; the cache of guest images stays
+	rm -rf build dist *.egg-info stratovirt/core/*.so stratovirt/core/_core.c .venv
+
+# pip is upgraded first: the console scripts that older ones write import `re`, which costs every start.
+$(INSTALLED): pyproject.toml setup.py
+	@$(RIG) packages python build
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing Python packages into .venv ..."
+	@$(BIN)/python -m pip install -q --upgrade pip
+	@$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@

@@ -1,0 +1,58 @@
+"""What control asks of a machine. Types only: nothing of this exists at run time."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from stratovirt.document.vm import Vm
+
+    class MachineEvent(Protocol):
+        """What a thread of the machine told; `kind` says which of the others means something."""
+
+        @property
+        def kind(self) -> str:
+            """One of shutdown, vcpu-failed, device-broken, io-error, serial-room, lost."""
+
+        @property
+        def cause(self) -> str:
+            """Of a shutdown: poweroff, reset or triple-fault."""
+
+        @property
+        def text(self) -> str:
+            """What happened, for a reader."""
+
+    class ServedMachine(Protocol):
+        """A started machine."""
+
+        @property
+        def document(self) -> Vm:
+            """What the machine was made from."""
+
+        @property
+        def status(self) -> str:
+            """The run state, in QEMU's words."""
+
+        @property
+        def events_fd(self) -> int:
+            """Readable while take_events() has something."""
+
+        def pause(self) -> None:
+            """Park the vCPUs; StateError when they do not run."""
+
+        def resume(self) -> None:
+            """Let the vCPUs run on; StateError when they are not paused."""
+
+        def vcpu_threads(self) -> tuple[int, ...]:
+            """Return the thread id of each vCPU."""
+
+        def take_events(self) -> Sequence[MachineEvent]:
+            """Return what the machine's threads told since the last call."""
+
+        def feed_serial(self, data: bytes) -> int:
+            """Give the serial port input; return how much it took. A serial-room event follows when it took less."""
+
+        def close(self) -> None:
+            """Stop every thread and release everything; harmless when done before."""

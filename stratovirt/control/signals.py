@@ -1,0 +1,89 @@
+"""Signals that end the process: during start-up they unwind it, later they are one more thing the loop is told.
+
+A signal that the parent asked to ignore (nohup's SIGHUP) stays ignored.
+"""
+
+from __future__ import annotations
+
+import _signal
+import os
+from _signal import SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stratovirt.control.loop import Loop
+
+ENDING = (SIGTERM, SIGINT, SIGHUP, SIGQUIT)
+NAMES = {SIGTERM: "SIGTERM", SIGINT: "SIGINT", SIGHUP: "SIGHUP", SIGQUIT: "SIGQUIT", SIGCONT: "SIGCONT"}
+
+
+class Interrupted(BaseException):
+    """A signal asked the process to end while it was starting."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {NAMES.get(number, number)}")
+        self.number = number
+
+
+_arrived: list[int] = []
+_unwinds = [True]  # emptied by the first signal, or when the loop takes over
+
+
+def install() -> None:
+    """Let ending signals raise Interrupted; make sure that descriptors 0 to 2 are something."""
+    _fill_standard_descriptors()
+    _signal.signal(SIGPIPE, _signal.SIG_IGN)
+    for number in ENDING:
+        if number != SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _on_signal)
+
+
+def _fill_standard_descriptors() -> None:
+    """Give a descriptor that was closed at start to /dev/null: a disk must not become standard output."""
+    fd = os.open("/dev/null", os.O_RDWR)
+    while fd <= 2:
+        fd = os.dup(fd)
+    os.close(fd)
+
+
+def _on_signal(number: int, frame: object) -> None:
+    _ = frame
+    _arrived.append(number)
+    if _unwinds:
+        # Once only: a second signal must not cut the unwinding short.
+        _unwinds.clear()
+        raise Interrupted(number)
+
+
+class SignalSource:
+    """Tells the loop about signals; made when the loop takes over from the unwinding of install()."""
+
+    def __init__(self, loop: Loop, callback: Callable[[int], None]) -> None:
+        self._loop = loop
+        self._callback = callback
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        _unwinds.clear()
+        _signal.signal(SIGCONT, _on_signal)
+        loop.add_reader(self._read, self._drain)
+        if _arrived:  # before the pipe was there
+            os.write(self._write, b"\0")
+
+    def close(self) -> None:
+        """Leave the loop; signals that come now change nothing any more."""
+        _signal.set_wakeup_fd(-1)
+        self._loop.remove_reader(self._read)
+        os.close(self._read)
+        os.close(self._write)
+
+    def _drain(self) -> None:
+        try:
+            os.read(self._read, 512)
+        except BlockingIOError:
+            return
+        numbers = _arrived.copy()
+        del _arrived[: len(numbers)]
+        for number in numbers:
+            self._callback(number)

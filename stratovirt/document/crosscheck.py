@@ -1,0 +1,226 @@
+"""What spans several tables: references, places, names that must differ, combinations that cannot be.
+
+Pure: looks at the document only, never at the host. Codes of the SV4 series are warnings, all others are errors.
+"""
+
+from __future__ import annotations
+
+from stratovirt.record import Problem
+from stratovirt.units import GIB, MIB, format_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from stratovirt.document.vm import Vm
+    from stratovirt.record import Path
+
+    Check = Callable[[Vm], Iterator[Problem]]
+
+MEMORY_MIN = 256 * MIB
+MEMORY_MAX = 512 * GIB
+MMIO_SLOTS = {"x86_64": 16, "aarch64": 32}
+CONSOLES_MAX = 8  # Linux names them hvc0 to hvc7
+IOTHREADS_MAX = 8
+SOCKET_PATH_MAX = 107  # sun_path of <sys/un.h>, less the NUL
+ROOT_BUS = "pcie.0"
+
+
+def crosscheck(vm: Vm, known: Iterable[Problem] = ()) -> list[Problem]:
+    """Return every problem that no single field shows, but for places that `known` problems are about already."""
+    places = [problem.path for problem in known]
+    found = [problem for check in _CHECKS for problem in check(vm)]
+    return [problem for problem in found if not any(_same_place(problem.path, place) for place in places)]
+
+
+def _same_place(path: Path, place: Path) -> bool:
+    shorter = min(len(path), len(place))
+    return shorter > 0 and path[:shorter] == place[:shorter]
+
+
+def _memory(vm: Vm) -> Iterator[Problem]:
+    size = vm.memory.size
+    if not MEMORY_MIN <= size <= MEMORY_MAX:
+        yield Problem("SV301", ("memory", "size"), f"memory is {format_size(size)}, not in 256M..512G")
+    elif size % MIB:
+        yield Problem("SV302", ("memory", "size"), f"memory is {size} bytes, not a multiple of 1M")
+
+
+def _boot(vm: Vm) -> Iterator[Problem]:
+    if vm.machine.type == "microvm" and vm.boot.kernel is None:
+        yield Problem("SV303", ("boot",), "a microvm needs a kernel", help="set `kernel` in [boot]")
+    if vm.boot.kernel is None and vm.boot.initrd is not None:
+        yield Problem("SV304", ("boot", "initrd"), "an initrd without a kernel has no use")
+    if vm.boot.kernel is None and vm.boot.cmdline is not None:
+        yield Problem("SV304", ("boot", "cmdline"), "a kernel command line without a kernel has no use")
+    if vm.boot.initrd is None and not vm.drive:
+        yield Problem("SV401", ("boot",), "neither an initrd nor a drive: the guest has no root file system")
+
+
+def _buses(vm: Vm) -> Iterator[Problem]:
+    wanted = "mmio" if vm.machine.type == "microvm" else "pci"
+    for kind, name, device in vm.devices():
+        path = _place(vm, kind, name)
+        transport = device.transport()
+        if not device.attached() or not transport or transport == wanted:
+            continue
+        if wanted == "mmio":
+            yield Problem("SV305", path, f"{device.label} '{name}' sits on PCI, and a microvm has none")
+        elif device.drivers:
+            yield Problem("SV306", path, f"{device.label} '{name}' needs `bus` and `addr`: a standard_vm has no virtio-mmio")
+    if vm.machine.type == "microvm":
+        for name in vm.pflash:
+            yield Problem("SV305", ("pflash", name), "a microvm has no flash", help='set type = "standard_vm" in [machine]')
+
+
+def _slots(vm: Vm) -> Iterator[Problem]:
+    taken = [f"{kind}.{name}" for kind, name, device in vm.devices() if device.attached() and device.transport() == "mmio"]
+    limit = MMIO_SLOTS[vm.machine.arch]
+    if vm.machine.type == "microvm" and len(taken) > limit:
+        yield Problem(
+            "SV307",
+            _place(vm, *taken[limit].split(".", 1)),
+            f"{len(taken)} devices, and {vm.machine.arch} has {limit} virtio-mmio slots",
+            help=f"slots are taken by {', '.join(taken)}",
+        )
+
+
+def _iothreads(vm: Vm) -> Iterator[Problem]:
+    if len(vm.iothread) > IOTHREADS_MAX:
+        yield Problem("SV308", ("iothread",), f"{len(vm.iothread)} iothreads, at most {IOTHREADS_MAX}")
+    for kind, name, device in vm.devices():
+        wanted = device.__dict__.get("iothread")
+        if wanted is not None and wanted not in vm.iothread:
+            yield Problem(
+                "SV309",
+                (*_place(vm, kind, name), "iothread"),
+                f"{device.label} '{name}' names iothread '{wanted}', which is not described",
+                help=f"known iothreads: {', '.join(vm.iothread) or 'none'}",
+            )
+
+
+def _pci(vm: Vm) -> Iterator[Problem]:
+    if vm.machine.type == "microvm":
+        return
+    used: dict[tuple[str, str], str] = {}
+    for kind, name, device in vm.devices():
+        bus, addr = device.__dict__.get("bus"), device.__dict__.get("addr")
+        if bus is None and addr is None:
+            continue
+        path = _place(vm, kind, name)
+        if bus is None or addr is None:
+            yield Problem("SV306", path, f"{device.label} '{name}' needs both `bus` and `addr`")
+            continue
+        if bus != ROOT_BUS and bus not in vm.root_port:
+            known = ", ".join([ROOT_BUS, *vm.root_port])
+            yield Problem("SV310", (*path, "bus"), f"bus '{bus}' does not exist", help=f"known buses: {known}")
+        where = (bus, _normal_address(addr))
+        if where in used:
+            yield Problem("SV311", (*path, "addr"), f"{where[1]} on {bus} is taken by {used[where]}")
+        used[where] = f"{kind}.{name}"
+
+
+def _normal_address(addr: str) -> str:
+    slot, _, function = addr.lower().replace("0x", "").partition(".")
+    return f"{int(slot, 16):#x}.{int(function or '0', 16):#x}"
+
+
+def _flash(vm: Vm) -> Iterator[Problem]:
+    units: dict[int, str] = {}
+    for name, flash in vm.pflash.items():
+        if flash.unit in units:
+            yield Problem("SV312", ("pflash", name, "unit"), f"unit {flash.unit} is pflash.{units[flash.unit]} already")
+        units[flash.unit] = name
+
+
+def _names(vm: Vm) -> Iterator[Problem]:
+    """device_del and the like take one name space over all devices."""
+    seen: dict[str, str] = {}
+    for kind, name, _device in vm.devices():
+        if kind in {"iothread", "pflash", "serial"}:
+            continue
+        if name in seen:
+            yield Problem("SV313", _place(vm, kind, name), f"the id '{name}' is {seen[name]} already")
+        seen.setdefault(name, f"{kind}.{name}")
+
+
+def _consoles(vm: Vm) -> Iterator[Problem]:
+    if len(vm.console) > CONSOLES_MAX:
+        yield Problem("SV314", ("console",), f"{len(vm.console)} consoles, at most {CONSOLES_MAX}")
+
+
+def _sockets(vm: Vm) -> Iterator[Problem]:
+    paths: list[tuple[Path, str]] = [(("console", name, "path"), item.path) for name, item in vm.console.items()]
+    if vm.qmp is not None:
+        paths.insert(0, (("qmp", "socket"), vm.qmp.socket))
+    for where, path in paths:
+        length = len(path.encode("utf-8", "surrogateescape"))
+        if length > SOCKET_PATH_MAX:
+            yield Problem("SV315", where, f"the socket path has {length} bytes, at most {SOCKET_PATH_MAX}")
+    yield from _twice(paths, "SV316", "the socket")
+
+
+def _images(vm: Vm) -> Iterator[Problem]:
+    drives = [(("drive", name, "file"), item.file) for name, item in vm.drive.items()]
+    read_only = {item.file for item in vm.drive.values() if all(d.readonly for d in vm.drive.values() if d.file == item.file)}
+    yield from _twice((pair for pair in drives if pair[1] not in read_only), "SV317", "the image")
+
+
+def _nets(vm: Vm) -> Iterator[Problem]:
+    for name, net in vm.net.items():
+        where = ("net", name)
+        if net.tap is None and not net.fds:
+            yield Problem("SV318", where, f"net '{name}' has neither a tap nor fds", help='add tap = "tap0"')
+        if net.mac is not None and int(net.mac[:2], 16) & 1:
+            yield Problem("SV319", (*where, "mac"), f"{net.mac} is a group address", help="make the first byte even")
+        if net.vhostfds and net.vhost is False:
+            yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
+        if net.iothread is not None and net.vhost is True:
+            yield Problem("SV403", (*where, "iothread"), "an iothread has no effect with vhost")
+    yield from _twice([(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address")
+    yield from _twice([(("net", n, "tap"), v.tap) for n, v in vm.net.items() if v.tap], "SV321", "the tap")
+
+
+def _process(vm: Vm) -> Iterator[Problem]:
+    if not vm.process.daemonize:
+        return
+    if vm.serial is not None and vm.serial.backend == "stdio":
+        yield Problem("SV322", ("serial",), "a daemon has no stdio for its serial port")
+    if vm.log is not None and vm.log.file is None:
+        yield Problem("SV323", ("log",), "a daemon has no stdio for its log", help="name a file")
+
+
+def _unattached(vm: Vm) -> Iterator[Problem]:
+    for kind, name, device in vm.devices():
+        if not device.attached():
+            yield Problem("SV404", _place(vm, kind, name), f"{device.label} '{name}' is described and not attached")
+
+
+def _twice(pairs: Iterable[tuple[Path, str]], code: str, what: str) -> Iterator[Problem]:
+    seen: dict[str, Path] = {}
+    for where, value in pairs:
+        if value in seen:
+            yield Problem(code, where, f"{what} '{value}' is used by {'.'.join(seen[value][:-1])} already")
+        seen.setdefault(value, where)
+
+
+def _place(vm: Vm, kind: str, name: str) -> Path:
+    return (kind, name) if isinstance(vm.__dict__[kind], dict) else (kind,)
+
+
+_CHECKS: tuple[Check, ...] = (
+    _memory,
+    _boot,
+    _buses,
+    _slots,
+    _iothreads,
+    _pci,
+    _flash,
+    _names,
+    _consoles,
+    _sockets,
+    _images,
+    _nets,
+    _process,
+    _unattached,
+)

@@ -1,0 +1,145 @@
+"""Profiles from files: TOML, YAML or JSON to a Vm, or every problem with its place."""
+
+from __future__ import annotations
+
+import os
+
+from stratovirt.document.crosscheck import crosscheck
+from stratovirt.document.vm import Vm
+from stratovirt.errors import DocumentError, HostError
+from stratovirt.load import load
+from stratovirt.record import Problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from stratovirt.document.positions import Places, Span
+
+MAX_BYTES = 1 << 20
+LANGUAGES = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+
+
+class Finding:
+    """A problem with its place in a file; `warning` ones do not stop a machine."""
+
+    __slots__ = ("problem", "span")
+
+    def __init__(self, problem: Problem, span: Span) -> None:
+        self.problem = problem
+        self.span = span
+
+    @property
+    def warning(self) -> bool:
+        """The SV4 series warns, all others are errors."""
+        return self.problem.code.startswith("SV4")
+
+
+class Unreadable(HostError):
+    """The profile cannot be read at all."""
+
+    exit_status = 2
+
+
+class Source:
+    """A profile's text and what it is written in."""
+
+    def __init__(self, path: str, text: str, language: str) -> None:
+        self.path = path
+        self.text = text
+        self.language = language
+        self._places: Places | None = None
+
+    @classmethod
+    def read(cls, path: str) -> Source:
+        """Read a file; the suffix tells the language, and TOML is what has none."""
+        hint = "name a .toml, .yaml or .json file"
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                raw = os.read(fd, MAX_BYTES + 1)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Unreadable(f"read profile {path}", error, hint) from error
+        if len(raw) > MAX_BYTES:
+            raise Unreadable(f"read profile {path}", OSError(27, "more than 1 MiB"), hint)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise Unreadable(f"read profile {path}", OSError(84, f"byte {error.start} is not UTF-8"), hint) from error
+        return cls(path, text, LANGUAGES.get(os.path.splitext(path)[1].lower(), "toml"))
+
+    def locate(self, problem: Problem) -> Span:
+        """Return where a problem stands."""
+        return self._scan().find(problem.path, at_key=problem.at_key)
+
+    def _scan(self) -> Places:
+        if self._places is None:
+            if self.language == "toml":
+                from stratovirt.document.positions import scan_toml
+
+                self._places = scan_toml(self.text)
+            else:
+                from stratovirt.document.yaml_reader import scan
+
+                self._places = scan(self.text)
+        return self._places
+
+
+def parse(source: Source) -> tuple[Any, list[Finding]]:
+    """Return plain data, or the finding that says where the text cannot be read."""
+    if source.language == "toml":
+        return _parse_toml(source)
+    from stratovirt.document.yaml_reader import parse_yaml
+
+    return parse_yaml(source)
+
+
+def _parse_toml(source: Source) -> tuple[Any, list[Finding]]:
+    from tomli import TOMLDecodeError, loads
+
+    try:
+        return loads(source.text), []
+    except TOMLDecodeError as error:
+        return None, [_syntax_finding(str(error), source.text)]
+    except RecursionError:
+        return None, [_syntax_finding("nested too deeply (at line 1, column 1)", source.text)]
+
+
+def _syntax_finding(message: str, text: str) -> Finding:
+    from stratovirt.document.positions import Span
+
+    reason, _, place = message.rpartition(" (at ")
+    numbers = [int(word) for word in place.replace(",", " ").replace(")", " ").split() if word.isdigit()]
+    lines = text.splitlines() or [""]
+    line, column = numbers if len(numbers) == 2 else (len(lines), len(lines[-1]) + 1)
+    return Finding(Problem("SV001", (), reason or message), Span(line, column, 1))
+
+
+def examine(source: Source) -> tuple[Vm | None, list[Finding]]:
+    """Return the machine and every finding; the machine is None when a finding is an error."""
+    data, findings = parse(source)
+    if findings:
+        return None, findings
+    if isinstance(data, dict):
+        data.pop("$schema", None)
+    problems: list[Problem] = []
+    vm = load(Vm, data, problems)
+    if vm is not None:
+        problems += crosscheck(vm, problems)
+    findings = [Finding(problem, source.locate(problem)) for problem in problems]
+    findings.sort(key=lambda finding: (finding.span.line, finding.span.column, finding.problem.code))
+    failed = any(not finding.warning for finding in findings)
+    return (None if failed else vm), findings
+
+
+def load_vm(path: str) -> Vm:
+    """Return the machine that a profile describes, its relative paths joined to the profile's folder."""
+    source = Source.read(path)
+    vm, findings = examine(source)
+    if vm is None:
+        from stratovirt.document.report import text_report
+
+        raise DocumentError(f"profile {path} cannot be run\n{text_report(source, findings)}".rstrip())
+    return vm.with_paths(os.path.dirname(path))
