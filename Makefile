@@ -10,6 +10,7 @@ C_FILES := $(wildcard stratovirt/core/src/*.[ch] tests/core/*.[ch] tests/fuzz/*.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help demo test check core unit guests assets packages bench fuzz contracts clean
 
 help: ## list the targets

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 from stratovirt.compat.draft import drivers, field_at, fields_on
 from stratovirt.compat.registry import flags
 from stratovirt.compat.syntax import doc_of, driver_syntax, syntax_of
+from stratovirt.paths import room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,3 +86,14 @@ def _table_of(record: type[Device]) -> str:
 
     kind = next(kind for kind, known in devices.tables().items() if known is record)
     return f"{kind}.NAME" if record.named else kind
+
+
+def write(root: str) -> None:
+    """Write the generated files below the top of the project."""
+    for path, text in projections().items():
+        with open(f"{root}/{path}", "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    write(os.path.dirname(room("compat")))

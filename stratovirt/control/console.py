@@ -1,140 +1,128 @@
-"""The serial port's input on stdio: a raw terminal that is always put back, or a pipe, a file, nothing."""
+"""Standard input for the guest's serial port. What the port sends goes straight to standard output."""
 
 from __future__ import annotations
 
 import os
-import termios
+
+from stratovirt.control.escape import HELP, NOTICE, Escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stratovirt.control.loop import Loop
+    from stratovirt.control.loop import Loop, Timer
+    from stratovirt.control.machine_protocol import ServedMachine
+    from stratovirt.control.terminal import Terminal
 
-STDIN, STDERR = 0, 2
-ESCAPE = 0x01  # Ctrl-A
-HELP = b"Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A, Ctrl-A h shows this\r\n"
-CHUNK = 1024
-_IFLAG, _OFLAG, _CFLAG, _LFLAG, _CC = 0, 1, 2, 3, 6
-
-
-class Terminal:
-    """Raw mode of a terminal: keys go to the guest as they are, output is still post-processed."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._saved = termios.tcgetattr(fd)
-        self.enter()
-
-    def enter(self) -> None:
-        """Set raw mode; again after the process was stopped and continued."""
-        mode = [*self._saved[:_CC], list(self._saved[_CC])]
-        mode[_IFLAG] &= ~(
-            termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
-            | termios.ICRNL | termios.IXON
-        )  # fmt: skip
-        mode[_LFLAG] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-        mode[_CC][termios.VMIN] = 1
-        mode[_CC][termios.VTIME] = 0
-        termios.tcsetattr(self.fd, termios.TCSANOW, mode)
-
-    def restore(self) -> None:
-        """Put the terminal back; one that has gone away needs nothing."""
-        try:
-            termios.tcsetattr(self.fd, termios.TCSANOW, self._saved)
-        except termios.error:
-            return
+STDIN = 0
+STDERR = 2
+READ_AT_ONCE = 4096
+TYPED_AT_MOST = 64 << 10  # bytes that are kept for a guest that does not read
+FOREGROUND_CHECK_S = 0.5  # a shell that gives us the terminal does not always say so
 
 
 class Console:
-    """Moves standard input to the serial port, with back-pressure: what the port does not take waits in the kernel."""
+    """Reads standard input, as fast as the guest takes it. The end of input is not the end of the machine.
 
-    def __init__(self, loop: Loop, feed: Callable[[bytes], int], leave: Callable[[], None]) -> None:
+    A terminal is read even when the guest takes nothing, or its user could not leave: what the guest does not
+    take is kept up to a bound, and beyond that dropped.
+    """
+
+    def __init__(self, loop: Loop, machine: ServedMachine, leave: Callable[[], None]) -> None:
         self._loop = loop
-        self._feed = feed
+        self._machine = machine
         self._leave = leave
-        self._waiting = b""
-        self._escaped = False
-        self._ended = False
-        self._regular = False
-        self.terminal: Terminal | None = None
+        self._pending = bytearray()
+        self._reads = False
+        self._escape = Escape()
+        self._timer: Timer | None = None
+        self._terminal: Terminal | None = None
 
-    def open(self) -> None:
-        """Start reading; a terminal becomes raw and says how to leave."""
-        if os.isatty(STDIN):
-            self.terminal = Terminal(STDIN)
-            os.write(STDERR, HELP)
-        self._listen()
+    def start(self) -> None:
+        """Begin to read; a terminal becomes raw."""
+        if not os.isatty(STDIN):
+            self._listen()
+            return
+        from stratovirt.control.terminal import Terminal
+
+        self._terminal = Terminal(STDIN)
+        os.write(STDERR, NOTICE.encode())
+        self.check_terminal()
 
     def close(self) -> None:
-        """Put the terminal back."""
-        if self.terminal is not None:
-            self.terminal.restore()
-            self.terminal = None
+        """Read no more and put the terminal back."""
+        self._ignore()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._terminal is not None:
+            self._terminal.restore()
+            self._terminal = None
 
-    def continued(self) -> None:
-        """Set raw mode again: the shell has changed it while the process was stopped."""
-        if self.terminal is not None:
-            self.terminal.enter()
-
-    def room(self) -> None:
-        """The serial port takes bytes again."""
-        if self._waiting:
-            self._offer(b"")
-        if not self._waiting and not self._ended:
+    def check_terminal(self) -> None:
+        """See whether the terminal is ours now: at start, and after the process was stopped and goes on."""
+        if self._terminal is None:
+            return
+        if self._terminal.is_ours:
+            self._terminal.make_raw()
             self._listen()
+        else:
+            self._wait_for_terminal()
+
+    def go_on(self) -> None:
+        """The serial port has room again."""
+        self._feed(b"")
+
+    def _wait_for_terminal(self) -> None:
+        self._ignore()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(FOREGROUND_CHECK_S, self.check_terminal)
 
     def _listen(self) -> None:
-        try:
-            self._loop.add_reader(STDIN, self._readable)
-        except PermissionError:
-            # A regular file cannot be watched and need not be: it can always be read.
-            self._loop.forget(STDIN)
-            self._regular = True
-            self._loop.call_later(0, self._readable)
-        except OSError:
-            self._loop.forget(STDIN)
-            self._ended = True
+        if not self._reads:
+            self._loop.add_reader(STDIN, self._read)
+            self._reads = True
 
-    def _readable(self) -> None:
+    def _ignore(self) -> None:
+        if self._reads:
+            self._loop.remove_reader(STDIN)
+            self._reads = False
+
+    def _read(self) -> None:
         try:
-            data = os.read(STDIN, CHUNK)
+            data = os.read(STDIN, READ_AT_ONCE)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        if not data:
-            self._ended = True
-            self._loop.remove_reader(STDIN)
-            return
-        self._offer(self._keys(data) if self.terminal is not None else data)
-        if self._regular and not self._waiting:
-            self._loop.call_later(0, self._readable)
-
-    def _offer(self, data: bytes) -> None:
-        self._waiting += data
-        taken = self._feed(self._waiting)
-        self._waiting = self._waiting[taken:]
-        if self._waiting:
-            self._loop.remove_reader(STDIN)
-
-    def _keys(self, data: bytes) -> bytes:
-        """Return what is for the guest; the escape key and its word are for us."""
-        passed = bytearray()
-        for key in data:
-            if self._escaped:
-                self._escaped = False
-                self._command(key, passed)
-            elif key == ESCAPE:
-                self._escaped = True
+            # A folder, a line that hung up; or a terminal that is not ours at the moment.
+            if self._terminal is not None and not self._terminal.is_ours:
+                self._wait_for_terminal()
             else:
-                passed.append(key)
-        return bytes(passed)
+                self._ignore()
+            return
+        if not data:
+            self._ignore()
+            return
+        self._feed(self._without_escapes(data) if self._terminal is not None else data)
 
-    def _command(self, key: int, passed: bytearray) -> None:
-        if key in b"xX":
+    def _without_escapes(self, typed: bytes) -> bytes:
+        data, letters = self._escape.filter(typed)
+        if "h" in letters:
+            os.write(STDERR, HELP.encode())
+        if "x" in letters:
             self._leave()
-        elif key in b"hH?":
-            os.write(STDERR, HELP)
-        else:
-            passed.append(key)
+        return data
+
+    def _feed(self, data: bytes) -> None:
+        waited = bool(self._pending)
+        self._pending += data
+        del self._pending[TYPED_AT_MOST:]
+        if self._pending:
+            taken = self._machine.feed_serial(bytes(self._pending))
+            del self._pending[:taken]
+        if self._terminal is not None:
+            return
+        if self._pending:
+            self._ignore()
+        elif waited:
+            self._listen()

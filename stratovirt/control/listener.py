@@ -1,4 +1,4 @@
-"""The QMP socket's place in the file system. It is taken before the machine is made, so that clients can wait there."""
+"""The QMP socket's place in the file system, taken before the machine is made: clients can wait there."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Listener:
 
     @classmethod
     def bind(cls, path: str) -> Listener:
-        """Listen at path. A socket that nobody serves any more is replaced; anything else there is refused."""
+        """Listen at path. A socket that nobody serves is replaced; anything else there is refused."""
         size = len(os.fsencode(path))
         if size > LONGEST_PATH:
             error = OSError(ENAMETOOLONG, f"the path has {size} bytes and a socket's can have {LONGEST_PATH}")
             raise _refusal(path, error, "use a shorter path")
         sock = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
         try:
-            # Before bind, which makes the file with the mode of the socket: at no time can others connect (Linux).
+            # Before bind, which on Linux gives the file this mode: at no time can others connect.
             os.fchmod(sock.fileno(), 0o600)
             _bind(sock, path)
             sock.listen(BACKLOG)
@@ -67,7 +67,7 @@ class Listener:
     def accept(self) -> socket | None:
         """Take the next waiting client; None when there is none."""
         try:
-            fd, _ = self.socket._accept()  # noqa: SLF001 - what socket.socket.accept is made of
+            fd, _ = self.socket._accept()  # type: ignore[attr-defined] # noqa: SLF001 - typeshed has it elsewhere
         except (BlockingIOError, ConnectionAbortedError):
             return None
         client = socket(fileno=fd)
@@ -78,10 +78,14 @@ class Listener:
         """Stop listening and remove the file, if it is still ours."""
         if self.socket.fileno() < 0:
             return
-        # First the file: who finds it in between is told to wait no longer, and does not take it for a stale one.
-        if _inode(self.path) == self._inode:
-            os.unlink(self.path)
-        self.socket.close()
+        # First the file: without it nobody can meet a socket that is half gone.
+        try:
+            if _inode(self.path) == self._inode:
+                os.unlink(self.path)
+        except OSError as error:
+            raise HostError(f"remove QMP socket {self.path}", error, "remove it by hand") from error
+        finally:
+            self.socket.close()
 
 
 def _bind(sock: socket, path: str) -> None:
@@ -94,7 +98,9 @@ def _bind(sock: socket, path: str) -> None:
         else:
             return
         _remove_stale(path)
-    raise _refusal(path, OSError(EADDRINUSE, "another program keeps taking it"), "start one machine for each path")
+    raise _refusal(
+        path, OSError(EADDRINUSE, "another program keeps taking it"), "start one machine for each path"
+    )
 
 
 def _remove_stale(path: str) -> None:
@@ -103,7 +109,9 @@ def _remove_stale(path: str) -> None:
     if found is None:
         return  # gone since
     if not S_ISSOCK(os.lstat(path).st_mode):
-        raise _refusal(path, OSError(EEXIST, "there is a file that is no socket"), "name another path, or remove it")
+        raise _refusal(
+            path, OSError(EEXIST, "there is a file that is no socket"), "name another path, or remove it"
+        )
     _refuse_if_live(path)
     # Only what was probed is removed: somebody else may have put a live one there meanwhile.
     if _inode(path) == found:
@@ -118,7 +126,9 @@ def _refuse_if_live(path: str) -> None:
         if error.errno in {ECONNREFUSED, ENOENT}:
             return
         if error.errno != EAGAIN:  # EAGAIN: alive, with a full backlog
-            raise _refusal(path, error, "a socket is there already; name another path, or remove it") from error
+            raise _refusal(
+                path, error, "a socket is there already; name another path, or remove it"
+            ) from error
     finally:
         probe.close()
     in_use = OSError(EADDRINUSE, "a running program listens there")

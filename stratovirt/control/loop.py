@@ -1,8 +1,8 @@
 """The event loop of the main thread: file descriptors and timers over epoll(7).
 
-Callbacks run one after another and must not block. An exception that leaves a callback stops the loop and leaves
-it through run(), so that nothing fails unseen. Callbacks may be called once too often: a descriptor that was closed
-and opened again within one round can get its predecessor's turn.
+Callbacks run one after another and must not block. An exception that leaves a callback leaves run() too, so
+that nothing fails unseen. A callback may be called once too often: a descriptor that was closed and opened
+again within one round can get its predecessor's turn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EVENTS_AT_ONCE = 16
 
 
 class _Watch:
-    """Who wants to know about one descriptor. `pollable` is false for regular files, which are always ready."""
+    """Who wants to know about one descriptor. Regular files are not pollable: they are always ready."""
 
     __slots__ = ("pollable", "reader", "writer")
 
@@ -117,7 +117,7 @@ class Loop:
         return (_Watch(), False) if watch is None else (watch, True)
 
     def _apply(self, fd: int, watch: _Watch, *, known: bool) -> None:
-        """Tell epoll what the watch wants. Without interest it is told to forget: a hang-up would wake it for ever."""
+        """Tell epoll what the watch wants. Without interest it forgets: a hang-up would wake it for ever."""
         if not watch.interest:
             del self._watches[fd]
             self._always_ready.discard(fd)
@@ -156,7 +156,9 @@ class Loop:
         if not self._timers:
             return
         now = monotonic()
-        for timer in sorted((timer for timer in self._timers if timer.due <= now), key=lambda timer: timer.due):
+        for timer in sorted(
+            (timer for timer in self._timers if timer.due <= now), key=lambda timer: timer.due
+        ):
             callback, timer.callback = timer.callback, None
             if callback is not None and not self._stopped:
                 callback()

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
             """Return what the machine's threads told since the last call."""
 
         def feed_serial(self, data: bytes) -> int:
-            """Give the serial port input; return how much it took. A serial-room event follows when it took less."""
+            """Give the serial port input; return how much it took. After less a serial-room event follows."""
 
         def close(self) -> None:
             """Stop every thread and release everything; harmless when done before."""

@@ -1,29 +1,31 @@
-"""Signals that end the process: during start-up they unwind it, later they are one more thing the loop is told.
+"""Signals that end the process: during start-up they unwind it, later the loop is told about them.
 
 A signal that the parent asked to ignore (nohup's SIGHUP) stays ignored.
 """
 
 from __future__ import annotations
 
-import _signal
 import os
-from _signal import SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM
+
+from stratovirt.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable
 
     from stratovirt.control.loop import Loop
+else:
+    import _signal  # without the enums of `signal`, whose import costs more than this room
 
-ENDING = (SIGTERM, SIGINT, SIGHUP, SIGQUIT)
-NAMES = {SIGTERM: "SIGTERM", SIGINT: "SIGINT", SIGHUP: "SIGHUP", SIGQUIT: "SIGQUIT", SIGCONT: "SIGCONT"}
+ENDING = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
 
 
 class Interrupted(BaseException):
     """A signal asked the process to end while it was starting."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"ended by {NAMES.get(number, number)}")
+        super().__init__(f"ended by signal {number}")
         self.number = number
 
 
@@ -34,15 +36,18 @@ _unwinds = [True]  # emptied by the first signal, or when the loop takes over
 def install() -> None:
     """Let ending signals raise Interrupted; make sure that descriptors 0 to 2 are something."""
     _fill_standard_descriptors()
-    _signal.signal(SIGPIPE, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     for number in ENDING:
-        if number != SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
+        if number != _signal.SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, _on_signal)
 
 
 def _fill_standard_descriptors() -> None:
     """Give a descriptor that was closed at start to /dev/null: a disk must not become standard output."""
-    fd = os.open("/dev/null", os.O_RDWR)
+    try:
+        fd = os.open("/dev/null", os.O_RDWR)
+    except OSError as error:
+        raise HostError("open /dev/null", error, hint="a machine needs one in its root folder") from error
     while fd <= 2:
         fd = os.dup(fd)
     os.close(fd)
@@ -66,7 +71,7 @@ class SignalSource:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         _unwinds.clear()
-        _signal.signal(SIGCONT, _on_signal)
+        _signal.signal(_signal.SIGCONT, _on_signal)
         loop.add_reader(self._read, self._drain)
         if _arrived:  # before the pipe was there
             os.write(self._write, b"\0")

@@ -1,5 +1,5 @@
-/* A driver for a virtio-blk device behind virtio-mmio, without KVM: register accesses go to the core's bus, and the
- * interrupt line is an eventfd.
+/* A driver for a virtio-blk device behind virtio-mmio, without KVM: register accesses go to the core's bus,
+ * and the interrupt line is an eventfd.
  */
 #ifndef DRIVER_H
 #define DRIVER_H
@@ -16,23 +16,23 @@
 #define IMAGE_SIZE 0x100000u /* 1 MiB */
 #define QUEUE_SIZE 16u
 
-#define R_DEVICE_ID     0x008
-#define R_FEATURES      0x010
-#define R_FEATURES_SEL  0x014
-#define R_DRIVER        0x020
-#define R_DRIVER_SEL    0x024
-#define R_QUEUE_SEL     0x030
-#define R_QUEUE_MAX     0x034
-#define R_QUEUE_SIZE    0x038
-#define R_QUEUE_READY   0x044
-#define R_NOTIFY        0x050
-#define R_INT_STATUS    0x060
-#define R_INT_ACK       0x064
-#define R_STATUS        0x070
-#define R_DESC          0x080
-#define R_AVAIL         0x090
-#define R_USED          0x0a0
-#define R_CONFIG        0x100
+#define R_DEVICE_ID    0x008
+#define R_FEATURES     0x010
+#define R_FEATURES_SEL 0x014
+#define R_DRIVER       0x020
+#define R_DRIVER_SEL   0x024
+#define R_QUEUE_SEL    0x030
+#define R_QUEUE_MAX    0x034
+#define R_QUEUE_SIZE   0x038
+#define R_QUEUE_READY  0x044
+#define R_NOTIFY       0x050
+#define R_INT_STATUS   0x060
+#define R_INT_ACK      0x064
+#define R_STATUS       0x070
+#define R_DESC         0x080
+#define R_AVAIL        0x090
+#define R_USED         0x0a0
+#define R_CONFIG       0x100
 
 #define S_ACKNOWLEDGE 1u
 #define S_DRIVER      2u
@@ -60,7 +60,7 @@ struct driver {
 	struct sv_vm *vm;
 	struct sv_virtio *device;
 	struct ring ring;
-	int image; /* the test's own view of it */
+	int image;       /* the test's own view of it */
 	uint32_t waited; /* used entries seen, not wrapped */
 };
 
@@ -82,7 +82,7 @@ static inline void reg_write(struct driver *d, uint64_t offset, uint64_t value)
 static inline struct sv_blk_config plain_config(int image)
 {
 	return (struct sv_blk_config){
-		.fd = image, .size = IMAGE_SIZE, .alignment = 1, .discard = 1, .serial = "disk-of-the-tests"};
+	    .fd = image, .size = IMAGE_SIZE, .alignment = 1, .discard = 1, .serial = "disk-of-the-tests"};
 }
 
 /* An image of which sector n starts with the number n. */
@@ -189,20 +189,6 @@ static inline bool interrupt_pending(struct driver *d)
 	return poll(&line, 1, 0) == 1;
 }
 
-/* Waits until `count` more requests are used; the driver wants an interrupt for each. */
-static inline void wait_used(struct driver *d, uint32_t count)
-{
-	uint16_t target = (uint16_t)(d->waited + count);
-
-	while ((int16_t)(used_index(&d->ring) - target) < 0) {
-		__atomic_store_n(used_event_of(&d->ring), used_index(&d->ring), __ATOMIC_SEQ_CST);
-		if ((int16_t)(used_index(&d->ring) - target) < 0)
-			wait_interrupt(d);
-	}
-	EQUAL(used_index(&d->ring), target);
-	d->waited += count;
-}
-
 static inline void nothing(void *context)
 {
 	(void)context;
@@ -213,6 +199,27 @@ static inline void settle(struct driver *d)
 {
 	iothread_call(d->device->io, nothing, NULL);
 	iothread_call(d->device->io, nothing, NULL);
+}
+
+/* Waits until `count` more requests are used; the driver wants an interrupt for each. None is left
+ * pending. */
+static inline void wait_used(struct driver *d, uint32_t count)
+{
+	uint16_t target = (uint16_t)(d->waited + count);
+
+	while ((int16_t)(used_index(&d->ring) - target) < 0) {
+		uint16_t seen = used_index(&d->ring);
+
+		__atomic_store_n(used_event_of(&d->ring), seen, __ATOMIC_SEQ_CST);
+		/* What came before the device saw the event brings no interrupt. */
+		if (used_index(&d->ring) == seen)
+			wait_interrupt(d);
+	}
+	EQUAL(used_index(&d->ring), target);
+	d->waited += count;
+	settle(d);
+	if (interrupt_pending(d))
+		wait_interrupt(d);
 }
 
 static inline void put_header(struct driver *d, uint32_t slot, uint32_t type, uint64_t sector)
@@ -245,7 +252,8 @@ static inline uint8_t status_of(struct driver *d, uint32_t slot)
 }
 
 /* Does one request and waits for it; returns the status. */
-static inline uint8_t request(struct driver *d, uint32_t type, uint64_t sector, uint64_t data, uint32_t length)
+static inline uint8_t request(struct driver *d, uint32_t type, uint64_t sector, uint64_t data,
+			      uint32_t length)
 {
 	put_request(d, 0, type, sector, data, length);
 	driver_notify(d);

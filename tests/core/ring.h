@@ -92,7 +92,8 @@ static inline struct virtq_layout ring_layout(const struct ring *ring)
 	return (struct virtq_layout){ring->size, RING_DESC, RING_AVAIL, RING_USED};
 }
 
-static inline void put_desc(struct ring *ring, uint32_t index, uint64_t addr, uint32_t len, int flags, int next)
+static inline void put_desc(struct ring *ring, uint32_t index, uint64_t addr, uint32_t len, int flags,
+			    int next)
 {
 	*desc_at(ring, index) = (struct desc){addr, len, (uint16_t)flags, (uint16_t)next};
 }

@@ -178,7 +178,7 @@ static void on_ring(void *context, uint32_t epoll_events)
 	uint64_t one = 1;
 
 	CHECK(epoll_events & EPOLLIN);
-	bell->rings++;
+	__atomic_fetch_add(&bell->rings, 1, __ATOMIC_RELAXED);
 	if (bell->other)
 		iothread_remove(bell->io, &bell->other->source);
 	bell->other = NULL;

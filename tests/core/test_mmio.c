@@ -56,7 +56,7 @@ static void config_is_read_with_any_width_and_not_written(void)
 	EQUAL(reg_read_sized(&d, R_CONFIG + 1, 1), IMAGE_SIZE / 512 >> 8);
 	EQUAL(reg_read_sized(&d, R_CONFIG, 2), (IMAGE_SIZE / 512) & 0xffff);
 	EQUAL(reg_read_sized(&d, R_CONFIG, 8), IMAGE_SIZE / 512);
-	EQUAL(reg_read_sized(&d, R_CONFIG + 1, 2), 0); /* misaligned */
+	EQUAL(reg_read_sized(&d, R_CONFIG + 1, 2), 0);  /* misaligned */
 	EQUAL(reg_read_sized(&d, R_CONFIG + 56, 8), 1); /* runs over the end */
 	EQUAL(reg_read_sized(&d, R_CONFIG + 0xfc, 4), 0);
 	EQUAL(reg_read_sized(&d, R_CONFIG + 0xff, 1), 0);
@@ -130,7 +130,8 @@ static void status_bits_come_in_order(void)
 	reg_write(&d, R_STATUS, S_ACKNOWLEDGE | S_DRIVER | S_DRIVER_OK);
 	EQUAL(reg_read(&d, R_STATUS), S_ACKNOWLEDGE | S_DRIVER);
 	reg_write(&d, R_STATUS, S_NEEDS_RESET);
-	EQUAL(reg_read(&d, R_STATUS), S_ACKNOWLEDGE | S_DRIVER); /* not a driver's bit, and none is taken off */
+	EQUAL(reg_read(&d, R_STATUS),
+	      S_ACKNOWLEDGE | S_DRIVER); /* not a driver's bit, and none is taken off */
 	driver_close(&d);
 }
 
@@ -227,7 +228,8 @@ static void a_ring_of_bad_size_asks_for_a_reset(void)
 static void a_ring_outside_memory_asks_for_a_reset(void)
 {
 	expect_refused((struct virtq_layout){16, 0, RING_AVAIL, RING_USED}, VIRTQ_BAD_RING);
-	expect_refused((struct virtq_layout){16, RING_DESC, RING_AVAIL, RAM_GPA + RAM_SIZE - 4}, VIRTQ_BAD_RING);
+	expect_refused((struct virtq_layout){16, RING_DESC, RING_AVAIL, RAM_GPA + RAM_SIZE - 4},
+		       VIRTQ_BAD_RING);
 	expect_refused((struct virtq_layout){16, RING_DESC, RING_AVAIL + 1, RING_USED}, VIRTQ_BAD_RING);
 }
 
@@ -239,7 +241,7 @@ static void a_ring_that_breaks_asks_for_a_reset_once(void)
 	EQUAL(request(&d, T_IN, 1, DATA, 512), 0);
 	publish(&d.ring, 999);
 	driver_notify(&d);
-	EQUAL(wait_interrupt(&d) & 2, 2);
+	EQUAL(wait_interrupt(&d), 2);
 	EQUAL(reg_read(&d, R_STATUS), S_READY | S_DRIVER_OK | S_NEEDS_RESET);
 	event = next_event(&d);
 	EQUAL(event.kind, SV_EVENT_DEVICE_BROKEN);
@@ -295,12 +297,12 @@ static void an_interrupt_lasts_until_it_is_acknowledged(void)
 	EQUAL(request(&d, T_IN, 1, DATA, 512), 0);
 	EQUAL(reg_read(&d, R_INT_STATUS), 0); /* wait_used acknowledged it */
 	put_request(&d, 0, T_IN, 1, DATA, 512);
-	*used_event_of(&d.ring) = 1;
+	__atomic_store_n(used_event_of(&d.ring), 1, __ATOMIC_RELAXED);
 	driver_notify(&d);
 	EQUAL(wait_interrupt(&d), 1);
 	EQUAL(reg_read(&d, R_INT_STATUS), 0);
 	put_request(&d, 0, T_IN, 1, DATA, 512);
-	*used_event_of(&d.ring) = 2;
+	__atomic_store_n(used_event_of(&d.ring), 2, __ATOMIC_RELAXED);
 	driver_notify(&d);
 	while (used_index(&d.ring) != 3)
 		settle(&d);
@@ -318,7 +320,7 @@ static void a_driver_that_wants_no_interrupt_gets_none(void)
 	struct driver d = opened();
 
 	driver_start(&d, VIRTIO_F_VERSION_1);
-	avail_words(&d.ring)[0] = 1;
+	__atomic_store_n(&avail_words(&d.ring)[0], 1, __ATOMIC_RELAXED);
 	put_request(&d, 0, T_IN, 1, DATA, 512);
 	driver_notify(&d);
 	while (used_index(&d.ring) != 1)
@@ -458,7 +460,8 @@ static void *write_registers(void *context)
 	uint64_t x = hammer->seed;
 
 	for (int i = 0; i < 3000; i++) {
-		static const uint32_t values[] = {0, 1, 3, 11, 15, 16, RING_DESC, RING_AVAIL, RING_USED, UINT32_MAX};
+		static const uint32_t values[] = {0,  1,         3,          11,        15,
+						  16, RING_DESC, RING_AVAIL, RING_USED, UINT32_MAX};
 
 		x ^= x << 13;
 		x ^= x >> 7;

@@ -14,7 +14,8 @@ static struct rig rig_new(uint32_t size, bool indirect, bool event_idx)
 {
 	struct rig rig = {.ring = {.ram = ram_map(RAM_SIZE), .size = size}};
 	struct virtq_layout layout = ring_layout(&rig.ring);
-	struct virtq_limits limits = {.max_size = VIRTQ_MAX_SIZE, .indirect = indirect, .event_idx = event_idx};
+	struct virtq_limits limits = {
+	    .max_size = VIRTQ_MAX_SIZE, .indirect = indirect, .event_idx = event_idx};
 
 	EQUAL(guestmem_add(&rig.mem, RAM_GPA, RAM_SIZE, rig.ring.ram), 0);
 	EQUAL(virtq_start(&rig.q, &rig.mem, &layout, &limits), VIRTQ_OK);
@@ -69,7 +70,8 @@ static void sizes_are_powers_of_two_within_the_maximum(void)
 	for (uint32_t size = 1; size <= 256; size *= 2)
 		EQUAL(start_with((struct virtq_layout){size, RING_DESC, RING_AVAIL, RING_USED}, 256),
 		      VIRTQ_OK);
-	EQUAL(start_with((struct virtq_layout){2048, RING_DESC, RING_AVAIL, RING_USED}, 4096), VIRTQ_BAD_SIZE);
+	EQUAL(start_with((struct virtq_layout){2048, RING_DESC, RING_AVAIL, RING_USED}, 4096),
+	      VIRTQ_BAD_SIZE);
 }
 
 static void rings_are_aligned(void)
@@ -190,8 +192,8 @@ static void a_head_outside_the_table_breaks_the_queue(void)
 
 static void a_buffer_outside_memory_breaks_the_queue(void)
 {
-	static const uint64_t bad[] = {0, RAM_GPA - 1, RAM_GPA + RAM_SIZE, RAM_GPA + RAM_SIZE - 15, UINT64_MAX,
-				       UINT64_MAX - 15};
+	static const uint64_t bad[] = {
+	    0, RAM_GPA - 1, RAM_GPA + RAM_SIZE, RAM_GPA + RAM_SIZE - 15, UINT64_MAX, UINT64_MAX - 15};
 
 	for (uint32_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct rig rig = rig_new(8, false, false);

@@ -37,8 +37,8 @@ class Relay:
     def wait(self, words: tuple[str, ...], deadline: float, silence: float = FOREVER) -> str:
         """Carry until a control line starts with one of the words; returns it.
 
-        Returns "gone" when the machine closed its end, "dead" when it sent nothing for `silence` seconds, and "late" when the
-        deadline (monotonic time) passed.
+        Returns "gone" when the machine closed its end, "dead" when it sent nothing for `silence` seconds, and
+        "late" when the deadline (monotonic time) passed.
         """
         heard = time.monotonic()
         while not (self.lines and self.lines[-1].split(" ")[0] in words):

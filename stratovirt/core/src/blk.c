@@ -78,7 +78,8 @@ void blk_reap(struct blk *blk)
 	struct aio_op *op;
 
 	while ((op = aio_reap(&blk->aio)))
-		blk_request_continue((struct blk_request *)op);
+		if (!virtio_is_stopping(&blk->device)) /* else stop() forgets it */
+			blk_request_continue((struct blk_request *)op);
 }
 
 static void signal_driver(struct blk *blk)

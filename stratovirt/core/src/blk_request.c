@@ -213,8 +213,7 @@ static void continue_transfer(struct blk_request *request)
 		return;
 	}
 	request->op.offset += moved;
-	if (!virtio_is_stopping(&request->blk->device)) /* else stop() forgets it */
-		start_transfer(request);
+	start_transfer(request);
 }
 
 void blk_request_continue(struct blk_request *request)

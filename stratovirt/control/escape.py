@@ -1,0 +1,35 @@
+"""The keys that a terminal's user keeps for this process: Ctrl-A and one more."""
+
+from __future__ import annotations
+
+PREFIX = b"\x01"
+NOTICE = "stratovirt: Ctrl-A x ends the machine, Ctrl-A h shows help\n"
+HELP = """
+  Ctrl-A x       end the machine, as QMP's quit does
+  Ctrl-A Ctrl-A  send Ctrl-A to the guest
+  Ctrl-A h       show this help
+"""
+
+
+class Escape:
+    """Finds the keys in what is typed, across reads."""
+
+    def __init__(self) -> None:
+        self._prefixed = False
+
+    def filter(self, typed: bytes) -> tuple[bytes, str]:
+        """Return what is for the guest, and the letters that were for this process."""
+        guest = bytearray()
+        letters = ""
+        for key in (typed[i : i + 1] for i in range(len(typed))):
+            if not self._prefixed:
+                self._prefixed = key == PREFIX
+                guest += b"" if self._prefixed else key
+                continue
+            self._prefixed = False
+            if key in {b"x", b"h"}:
+                letters += key.decode()
+            else:
+                # Any other key is for the guest, together with the Ctrl-A that was meant for it.
+                guest += key if key == PREFIX else PREFIX + key
+        return bytes(guest), letters

@@ -1,0 +1,59 @@
+"""What QMP promises, as data: compat/qmp.json is written from here. Cold path."""
+
+from __future__ import annotations
+
+import json
+
+from stratovirt.control.qmp import lifecycle, queries
+from stratovirt.control.qmp.events import EVENTS
+from stratovirt.control.qmp.registry import COMMANDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.record import Field, Record
+
+    Entry = dict[str, object]
+
+_COMMAND_ROOMS = (lifecycle, queries)  # importing them declares their commands
+_TYPES = {
+    "text": "string",
+    "path": "string",
+    "choice": "string",
+    "integer": "integer",
+    "size": "integer",
+    "flag": "boolean",
+    "table": "object",
+}
+
+
+def projections() -> dict[str, str]:
+    """Return the generated files: path from the top of the project, and text."""
+    contract = {
+        "greeting": {"version": queries.VERSION, "capabilities": []},
+        "commands": {
+            name: _described(item.doc, "arguments", item.arguments) for name, item in COMMANDS.items()
+        },
+        "events": {item.event: _described(item.__doc__ or "", "data", item) for item in EVENTS},
+    }
+    return {"compat/qmp.json": json.dumps(contract, indent=2) + "\n"}
+
+
+def _described(doc: str, member: str, record: type[Record]) -> Entry:
+    entry: Entry = {"status": "yes", "doc": doc}
+    members = _members(record)
+    if members:
+        entry[member] = members
+    return entry
+
+
+def _members(record: type[Record]) -> Entry:
+    return {field.key: _member(field) for field in record.fields.values()}
+
+
+def _member(field: Field) -> Entry:
+    entry: Entry = {"type": _TYPES[field.kind], "required": field.required, "doc": field.doc}
+    if field.choices:
+        entry["choices"] = list(field.choices)
+    if field.record is not None:
+        entry["members"] = _members(field.record)
+    return entry

@@ -1,0 +1,45 @@
+"""Events: what a connected client is told without asking. Each is a record of its data."""
+
+from __future__ import annotations
+
+from time import time_ns
+
+from stratovirt.record import Record, choice, flag
+
+REASONS = ("guest-shutdown", "host-qmp-quit", "host-signal", "host-ui", "host-error")  # QEMU's ShutdownCause
+
+
+class Event(Record):
+    """Something that happened; the fields are its data."""
+
+    event = ""
+
+    def message(self) -> dict[str, object]:
+        """Return the event as it is sent, as of now."""
+        seconds, nanoseconds = divmod(time_ns(), 10**9)
+        data = {field.key: self.__dict__[name] for name, field in self.fields.items()}
+        timestamp = {"seconds": seconds, "microseconds": nanoseconds // 1000}
+        return {"event": self.event, "data": data, "timestamp": timestamp}
+
+
+class Stop(Event):
+    """The vCPUs stopped."""
+
+    event = "STOP"
+
+
+class Resume(Event):
+    """The vCPUs run on."""
+
+    event = "RESUME"
+
+
+class Shutdown(Event):
+    """The machine ended; the process follows."""
+
+    event = "SHUTDOWN"
+    guest: bool = flag("The guest asked for it")
+    reason: str = choice("Why; guest-shutdown is any end that the guest wanted, a reset too", REASONS)
+
+
+EVENTS = (Stop, Resume, Shutdown)

@@ -1,0 +1,114 @@
+"""Commands, described once: from @command follow the checks of arguments, query-commands and compat/qmp.json.
+
+    class Balloon(Record):
+        value: int = integer("Memory that the guest shall have, in bytes", minimum=0)
+
+    @command("balloon", Balloon)
+    def balloon(target: Target, arguments: Balloon) -> object:
+        \"\"\"Set how much memory the guest has.\"\"\"
+
+The first line of the function's docstring is the command's documentation. What it returns has to be JSON.
+"""
+
+from __future__ import annotations
+
+from stratovirt.errors import QmpError
+from stratovirt.load import load
+from stratovirt.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from stratovirt.control.machine_protocol import ServedMachine
+    from stratovirt.control.qmp.events import Event
+    from stratovirt.load import Problems
+
+    A = TypeVar("A", bound=Record)
+    Handler = Callable[["Target", A], object]
+
+
+class Target:
+    """What a command can work on: the machine, its clients, and the end of the process."""
+
+    __slots__ = ("emit", "end", "machine")
+
+    def __init__(
+        self, machine: ServedMachine, emit: Callable[[Event], None], end: Callable[[Event], None]
+    ) -> None:
+        self.machine = machine
+        self.emit = emit
+        self.end = end  # after the reply; the event says why
+
+
+class Command:
+    """One command of the protocol."""
+
+    __slots__ = ("_handler", "arguments", "doc", "name")
+
+    def __init__(self, name: str, arguments: type[Record], handler: Handler[Any]) -> None:
+        self.name = name
+        self.arguments = arguments
+        self.doc = (handler.__doc__ or "").partition("\n")[0]
+        self._handler = handler
+
+    def execute(self, target: Target, arguments: dict[str, object]) -> object:
+        """Check the arguments and do it; return what the client gets."""
+        return self._handler(target, self._checked(arguments))
+
+    def _checked(self, data: dict[str, object]) -> Record:
+        fields = self.arguments.fields
+        known = {field.key: name for name, field in fields.items()}
+        for key in data:
+            if key not in known:
+                takes = f"it takes {', '.join(known)}" if known else "it takes none"
+                raise QmpError(f"{self.name} has no argument '{key}'; {takes}")
+        for field in fields.values():
+            if field.required and field.key not in data:
+                raise QmpError(f"{self.name} needs the argument '{field.key}': {field.doc.lower()}")
+        problems: Problems = []
+        record = load(self.arguments, _by_name(self.arguments, data), problems)
+        if problems or record is None:
+            raise QmpError(f"{self.name}: {'; '.join(problem.message for problem in problems)}")
+        return record
+
+
+def _by_name(record: type[Record], data: dict[str, Any]) -> dict[str, object]:
+    """Return data with the names of the fields in place of their keys, in nested objects too."""
+    renamed: dict[str, object] = {}
+    fields = {field.key: field for field in record.fields.values()}
+    for key, value in data.items():
+        field = fields.get(key)
+        if field is None:
+            renamed[key] = value
+        elif field.record is not None and field.kind == "table" and isinstance(value, dict):
+            renamed[field.name] = _by_name(field.record, value)
+        else:
+            renamed[field.name] = value
+    return renamed
+
+
+class Nothing(Record):
+    """The arguments of a command that takes none."""
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def command(name: str, arguments: type[A]) -> Callable[[Handler[A]], Handler[A]]:
+    """Declare the function that executes a command."""
+
+    def declare(handler: Handler[A]) -> Handler[A]:
+        COMMANDS[name] = Command(name, arguments, handler)
+        return handler
+
+    return declare
+
+
+def execute(name: str, target: Target, arguments: dict[str, object]) -> object:
+    """Execute a command by name."""
+    found = COMMANDS.get(name)
+    if found is None:
+        raise QmpError(f"The command {name} has not been found", "CommandNotFound")
+    return found.execute(target, arguments)

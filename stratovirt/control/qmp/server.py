@@ -1,0 +1,74 @@
+"""Serves the clients of the QMP socket, one at a time; the others wait in the socket's queue."""
+
+from __future__ import annotations
+
+from stratovirt.control.qmp import lifecycle, queries
+from stratovirt.control.qmp.registry import Target
+from stratovirt.control.qmp.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stratovirt.control.listener import Listener
+    from stratovirt.control.loop import Loop
+    from stratovirt.control.machine_protocol import ServedMachine
+    from stratovirt.control.qmp.events import Event
+
+_COMMAND_ROOMS = (lifecycle, queries)  # importing them declares their commands
+RETRY_S = 0.1  # when the process has no descriptor left for a client
+
+
+class Server:
+    """Whoever is connected, and the door for the next."""
+
+    def __init__(
+        self, loop: Loop, listener: Listener, machine: ServedMachine, end: Callable[[Event], None]
+    ) -> None:
+        self._loop = loop
+        self._listener = listener
+        self._target = Target(machine, self.emit, end)
+        self._session: Session | None = None
+        self._open = True
+        self._wait_for_client()
+
+    def emit(self, event: Event) -> None:
+        """Tell the connected client, if there is one."""
+        if self._session is not None:
+            self._session.emit(event)
+
+    def stop_requests(self) -> None:
+        """Execute nothing more and let nobody in; what is being answered gets its answer."""
+        self._open = False
+        self._loop.remove_reader(self._listener.fd)
+        if self._session is not None:
+            self._session.stop_requests()
+
+    def finish(self, on_sent: Callable[[], None]) -> bool:
+        """Tell whether the connected client has been sent everything; if not yet, call back when it has."""
+        self.stop_requests()
+        return self._session is None or self._session.finish(on_sent)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._open = False
+        if self._session is not None:
+            self._session.close()
+
+    def _wait_for_client(self) -> None:
+        self._session = None
+        if self._open:
+            self._loop.add_reader(self._listener.fd, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            client = self._listener.accept()
+        except OSError:
+            self._loop.remove_reader(self._listener.fd)
+            self._loop.call_later(RETRY_S, self._wait_for_client)
+            return
+        if client is None:
+            return
+        self._loop.remove_reader(self._listener.fd)
+        self._session = Session(self._loop, client, self._target, self._wait_for_client)
+        self._session.start()

@@ -1,0 +1,191 @@
+"""One client: its greeting, its requests one after another, and what waits to be sent to it."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from stratovirt.control.qmp import json_text
+from stratovirt.control.qmp.framing import Framer, FramingError
+from stratovirt.control.qmp.queries import VERSION
+from stratovirt.control.qmp.registry import execute
+from stratovirt.control.qmp.throttle import REFUSAL, Bucket
+from stratovirt.errors import QmpError, StratovirtError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+
+    from stratovirt.control.loop import Loop
+    from stratovirt.control.qmp.events import Event
+    from stratovirt.control.qmp.registry import Target
+
+    Message = dict[str, object]
+
+GREETING: Message = {"QMP": {"version": VERSION, "capabilities": []}}
+READ_AT_ONCE = 16 << 10  # bytes; bounds what one turn of the loop costs
+UNSENT_AT_MOST = 1 << 20  # bytes that a client may leave unread before it is disconnected
+DISCARDS = 16  # reads; a client that keeps sending must not keep us
+_MEMBERS = ("execute", "arguments", "id")
+
+
+class Session:
+    """A connection. `target` is what its commands work on; `on_closed` is called once, when it is over."""
+
+    def __init__(self, loop: Loop, sock: socket, target: Target, on_closed: Callable[[], None]) -> None:
+        self._loop = loop
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._target = target
+        self._on_closed = on_closed
+        self._on_sent: Callable[[], None] | None = None
+        self._framer = Framer()
+        self._bucket = Bucket()
+        self._unsent = bytearray()
+        self._closed = False
+        self._hears = True  # until the client sends nothing more
+        self._obeys = True  # until the process ends
+
+    def start(self) -> None:
+        """Greet, then listen."""
+        self._loop.add_reader(self._fd, self._read)
+        self._send(GREETING)
+
+    def emit(self, event: Event) -> None:
+        """Tell the client of an event."""
+        self._send(event.message())
+
+    def stop_requests(self) -> None:
+        """Do nothing of what the client still asks; what is being answered gets its answer."""
+        self._obeys = False
+        self._loop.remove_reader(self._fd)
+
+    def finish(self, on_sent: Callable[[], None]) -> bool:
+        """Tell whether everything is sent; if not yet, call back when it is, or when the client is gone."""
+        if self._unsent:
+            self._on_sent = on_sent
+        return not self._unsent
+
+    def close(self) -> None:
+        """Hang up; what was not sent is lost."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._discard_input()
+        self._socket.close()
+        self._on_closed()
+        if self._on_sent is not None:
+            self._on_sent()
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(READ_AT_ONCE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self._hear_the_end()
+            return
+        for message in self._framer.feed(data):
+            self._answer(message)
+            if self._closed or not self._obeys:
+                return
+
+    def _hear_the_end(self) -> None:
+        """The client sends nothing more, but may still read: it gets what it asked for."""
+        self._hears = False
+        self._loop.remove_reader(self._fd)
+        missing = self._framer.end()
+        if missing is not None:
+            self._answer(missing)
+        if not self._unsent:
+            self._all_is_sent()
+
+    def _all_is_sent(self) -> None:
+        if self._on_sent is not None:
+            on_sent, self._on_sent = self._on_sent, None
+            on_sent()
+        elif not self._hears and self._obeys:
+            self.close()
+
+    def _answer(self, message: bytes | FramingError) -> None:
+        in_time = self._bucket.take(monotonic())
+        request: Message = {}
+        try:
+            request = _parse(message)
+            reply: Message = {"return": self._execute(request)} if in_time else _REFUSAL.copy()
+        except QmpError as error:
+            reply = _error(error.kind, error.message) if in_time else _REFUSAL.copy()
+        except StratovirtError as error:
+            reply = _error("GenericError", f"{error.message}; {error.hint}" if error.hint else error.message)
+        if "id" in request:
+            reply["id"] = request["id"]
+        self._send(reply)
+
+    def _execute(self, request: Message) -> object:
+        for key in request:
+            if key not in _MEMBERS:
+                raise QmpError(f"a request has no member '{key}'; it has {', '.join(_MEMBERS)}")
+        name = request.get("execute")
+        if not isinstance(name, str):
+            raise QmpError("a request needs the member 'execute', which names a command")
+        arguments = request.get("arguments", {})
+        if not isinstance(arguments, dict):
+            raise QmpError("the member 'arguments' has to be an object")
+        return execute(name, self._target, arguments)
+
+    def _send(self, message: Message) -> None:
+        if self._closed:
+            return
+        waits = bool(self._unsent)
+        self._unsent += json_text.line(message)
+        if not waits:
+            self._write()
+        if len(self._unsent) > UNSENT_AT_MOST:
+            self.close()
+
+    def _write(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        del self._unsent[:sent]
+        if self._unsent:
+            self._loop.add_writer(self._fd, self._write)
+            return
+        self._loop.remove_writer(self._fd)
+        self._all_is_sent()
+
+    def _discard_input(self) -> None:
+        """Take what nobody will read: left there it would turn the client's end of file into an error."""
+        try:
+            for _ in range(DISCARDS):
+                if not self._socket.recv(READ_AT_ONCE):
+                    return
+        except OSError:
+            return
+
+
+def _parse(message: bytes | FramingError) -> Message:
+    if isinstance(message, FramingError):
+        raise QmpError(f"invalid JSON: {message}")
+    try:
+        request = json_text.parse(message)
+    except ValueError as error:
+        raise QmpError(f"invalid JSON: {error}") from None
+    assert isinstance(request, dict)  # the framer lets nothing else through
+    return request
+
+
+def _error(kind: str, desc: str) -> Message:
+    return {"error": {"class": kind, "desc": desc}}
+
+
+_REFUSAL = _error("OperationThrottled", REFUSAL)

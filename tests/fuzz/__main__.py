@@ -1,0 +1,7 @@
+"""`python -m tests.fuzz [seconds]`."""
+
+import sys
+
+from tests.fuzz.run import main
+
+sys.exit(main(sys.argv[1:]))

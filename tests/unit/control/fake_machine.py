@@ -1,0 +1,116 @@
+"""A machine that does nothing but remember, served by the real command in a process of its own.
+
+Run as a module: the words are descriptor numbers and the document. What the machine is asked to do is written to the
+log pipe, one line each; what its threads would tell is read from the events pipe, one line each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import types
+from typing import TYPE_CHECKING
+
+from stratovirt.errors import StateError, StratovirtError
+
+if TYPE_CHECKING:
+    from stratovirt.document.vm import Vm
+
+VCPU_THREADS = 1000  # the first vCPU's id; the others count up
+
+
+class FakeEvent:
+    def __init__(self, kind: str, text: str = "", cause: str = "") -> None:
+        self.kind = kind
+        self.text = text
+        self.cause = cause
+
+
+class FakeMachine:
+    """`log` and `events` are pipes; without them nothing is told and nothing is remembered."""
+
+    def __init__(self, document: Vm, log: int = -1, events: int = -1) -> None:
+        self.document = document
+        self.status = "running"
+        self.events_fd = events
+        self.room = 1 << 20
+        self.broken = ""
+        self._log = log
+
+    def note(self, text: str) -> None:
+        if self._log >= 0:
+            os.write(self._log, f"{text}\n".encode())
+
+    def start(self) -> None:
+        self.note("start")
+
+    def pause(self) -> None:
+        if self.broken == "bug":
+            raise KeyError("nobody\nexpects this")
+        if self.broken == "stuck":
+            raise StratovirtError("a vCPU did not stop", hint="try again")
+        if self.status != "running":
+            raise StateError(f"the machine is {self.status}, not running", hint="it has to run first")
+        self.status = "paused"
+        self.note("pause")
+
+    def resume(self) -> None:
+        if self.status != "paused":
+            raise StateError(f"the machine is {self.status}, not paused")
+        self.status = "running"
+        self.note("resume")
+
+    def vcpu_threads(self) -> tuple[int, ...]:
+        return tuple(VCPU_THREADS + index for index in range(self.document.cpu.count))
+
+    def take_events(self) -> list[FakeEvent]:
+        lines = os.read(self.events_fd, 65536).decode().splitlines()
+        return [event for line in lines if (event := self._event(json.loads(line))) is not None]
+
+    def _event(self, words: dict[str, str]) -> FakeEvent | None:
+        """Return the event, or do what the test asks of the machine itself."""
+        if words["kind"] == "room":
+            self.room = int(words["text"])
+            return FakeEvent("serial-room")
+        if words["kind"] == "broken":
+            self.broken = words["text"]
+            return None
+        return FakeEvent(**words)
+
+    def feed_serial(self, data: bytes) -> int:
+        taken = min(len(data), self.room)
+        self.room -= taken
+        if taken:
+            self.note(f"fed {data[:taken].hex()}")
+        return taken
+
+    def close(self) -> None:
+        if self.broken == "close":
+            raise StratovirtError("an I/O thread did not stop")
+        self.note("close")
+
+
+def main() -> None:
+    from stratovirt import cli
+    from stratovirt.devices.serial import Serial
+    from stratovirt.document.sections import Cpu, Qmp
+    from stratovirt.document.vm import Vm
+
+    log, events, document = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+    vm = Vm(
+        version=1,
+        name=document["name"],
+        cpu=Cpu(count=document["cpus"]),
+        qmp=Qmp(socket=document["qmp"]) if document["qmp"] else None,
+        serial=Serial() if document["serial"] else None,
+    )
+    builder = types.ModuleType("stratovirt.builder.build")
+    builder.build = lambda vm: FakeMachine(vm, log, events)  # type: ignore[attr-defined]
+    sys.modules["stratovirt.builder.build"] = builder
+    cli.dispatch = lambda _argv: cli.start(vm)  # type: ignore[assignment]
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

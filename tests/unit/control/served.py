@@ -1,0 +1,158 @@
+"""Starts the fake machine in a process, and talks to it as its user, its guest and its clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Any
+
+TIMEOUT_S = 20.0
+
+
+class Served:
+    """A served fake machine; leaving the block kills it if it still runs."""
+
+    def __init__(self, qmp: Path | None, **options: Any) -> None:
+        stdin = options.pop("stdin", subprocess.DEVNULL)
+        self.path = qmp
+        document = {"name": None, "cpus": 1, "serial": False, "qmp": str(qmp) if qmp else None, **options}
+        self._log, log = os.pipe()
+        events, self._events = os.pipe()
+        self._lines = b""
+        words = [sys.executable, "-m", "tests.unit.control.fake_machine", str(log), str(events), json.dumps(document)]
+        self.process = subprocess.Popen(
+            words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(log, events)
+        )
+        os.close(log)
+        os.close(events)
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._log)
+        os.close(self._events)
+        for stream in (self.process.stderr, self.process.stdin):
+            if stream is not None:
+                stream.close()
+
+    def happens(self, kind: str, text: str = "", cause: str = "") -> None:
+        """Let a thread of the machine tell something."""
+        os.write(self._events, json.dumps({"kind": kind, "text": text, "cause": cause}).encode() + b"\n")
+
+    def did(self) -> str:
+        """Return what the machine was asked next."""
+        while b"\n" not in self._lines:
+            ready, _, _ = select.select([self._log], [], [], TIMEOUT_S)
+            assert ready, "the machine was asked nothing"
+            piece = os.read(self._log, 65536)
+            assert piece, f"the process ended: {self.error_text()}"
+            self._lines += piece
+        line, self._lines = self._lines.split(b"\n", 1)
+        return line.decode()
+
+    def fed(self, size: int) -> bytes:
+        """Return what the serial port was given, once it is that much."""
+        data = b""
+        while len(data) < size:
+            verb, _, value = self.did().partition(" ")
+            assert verb == "fed"
+            data += bytes.fromhex(value)
+        return data
+
+    def has_started(self) -> None:
+        """Return when the machine runs."""
+        assert self.did() == "start"
+
+    def connect(self) -> Client:
+        """Return a connected client that has been greeted."""
+        client = self.knock()
+        assert "QMP" in client.receive()
+        return client
+
+    def knock(self) -> Client:
+        """Return a client that has connected, and may have to wait."""
+        return Client(self.path)
+
+    def finish(self) -> tuple[int, str]:
+        """Wait for the end; return status and what stood on stderr."""
+        status = self.process.wait(TIMEOUT_S)
+        return status, self.error_text()
+
+    def error_text(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+    def kill(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+
+class Client:
+    """A QMP client that sees every byte."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(TIMEOUT_S)
+        self._buffer = b""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                self.socket.connect(str(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                assert time.monotonic() < deadline, f"{path} never listened"
+                select.select([], [], [], 0.002)  # only another try can tell
+            else:
+                return
+
+    def send(self, data: bytes | str) -> None:
+        self.socket.sendall(data.encode() if isinstance(data, str) else data)
+
+    def receive_line(self) -> str:
+        """Return the next line; EOFError at the end."""
+        while b"\n" not in self._buffer:
+            piece = self.socket.recv(65536)
+            if not piece:
+                assert self._buffer == b""
+                raise EOFError
+            self._buffer += piece
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return line.decode()
+
+    def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self.receive_line())
+        return message
+
+    def receive_all(self) -> list[dict[str, Any]]:
+        """Return every message up to the end of the connection."""
+        messages = []
+        while True:
+            try:
+                messages.append(self.receive())
+            except (EOFError, ConnectionResetError):
+                return messages
+
+    def ask(self, data: bytes | str) -> dict[str, Any]:
+        """Send a request and return the next message."""
+        self.send(data)
+        return self.receive()
+
+    def half_close(self) -> None:
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.socket.close()
