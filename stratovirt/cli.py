@@ -32,7 +32,10 @@ def _guarded(argv: list[str]) -> int:
     try:
         return dispatch(argv)
     except StratovirtError as error:
-        _print_error(error)
+        if error.exit_status == 0:  # -help and -version: an answer, not a failure
+            os.write(1, f"{error.message}\n".encode())
+        else:
+            _print_error(error)
         return error.exit_status
     except BrokenPipeError:
         return 1

@@ -35,7 +35,7 @@ class Finding:
         return self.problem.code.startswith("SV4")
 
 
-class Unreadable(HostError):
+class UnreadableError(HostError):
     """The profile cannot be read at all."""
 
     exit_status = 2
@@ -61,13 +61,13 @@ class Source:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise Unreadable(f"read profile {path}", error, hint) from error
+            raise UnreadableError(f"read profile {path}", error, hint) from error
         if len(raw) > MAX_BYTES:
-            raise Unreadable(f"read profile {path}", OSError(27, "more than 1 MiB"), hint)
+            raise UnreadableError(f"read profile {path}", OSError(27, "more than 1 MiB"), hint)
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
-            raise Unreadable(f"read profile {path}", OSError(84, f"byte {error.start} is not UTF-8"), hint) from error
+            raise UnreadableError(f"read profile {path}", OSError(84, f"byte {error.start} is not UTF-8"), hint) from error
         return cls(path, text, LANGUAGES.get(os.path.splitext(path)[1].lower(), "toml"))
 
     def locate(self, problem: Problem) -> Span:

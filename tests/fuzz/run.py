@@ -1,6 +1,6 @@
 """Runs the fuzz targets for a while under sanitizers: `python -m tests.fuzz [seconds]`.
 
-They are plain LLVMFuzzerTestOneInput: with clang, `-fsanitize=fuzzer` in place of standalone.c makes a guided run.
+They are plain LLVMFuzzerTestOneInput: with clang, `-fsanitize=fuzzer` replaces standalone.c for a guided run.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Command:
         for key in data:
             if key not in known:
                 takes = f"it takes {', '.join(known)}" if known else "it takes none"
-                raise QmpError(f"{self.name} has no argument '{key}'; {takes}")
+                raise QmpError(f"{self.name} has no argument '{shortened(key)}'; {takes}")
         for field in fields.values():
             if field.required and field.key not in data:
                 raise QmpError(f"{self.name} needs the argument '{field.key}': {field.doc.lower()}")
@@ -93,6 +93,8 @@ class Nothing(Record):
     """The arguments of a command that takes none."""
 
 
+LONGEST_REPEATED = 64  # characters
+
 COMMANDS: dict[str, Command] = {}
 
 
@@ -110,5 +112,10 @@ def execute(name: str, target: Target, arguments: dict[str, object]) -> object:
     """Execute a command by name."""
     found = COMMANDS.get(name)
     if found is None:
-        raise QmpError(f"The command {name} has not been found", "CommandNotFound")
+        raise QmpError(f"The command {shortened(name)} has not been found", "CommandNotFound")
     return found.execute(target, arguments)
+
+
+def shortened(word: str) -> str:
+    """Return what a client wrote in a length that can be repeated to it."""
+    return word if len(word) <= LONGEST_REPEATED else f"{word[:LONGEST_REPEATED]}..."

@@ -7,7 +7,7 @@ from time import monotonic
 from stratovirt.control.qmp import json_text
 from stratovirt.control.qmp.framing import Framer, FramingError
 from stratovirt.control.qmp.queries import VERSION
-from stratovirt.control.qmp.registry import execute
+from stratovirt.control.qmp.registry import execute, shortened
 from stratovirt.control.qmp.throttle import REFUSAL, Bucket
 from stratovirt.errors import QmpError, StratovirtError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GREETING: Message = {"QMP": {"version": VERSION, "capabilities": []}}
 READ_AT_ONCE = 16 << 10  # bytes; bounds what one turn of the loop costs
-UNSENT_AT_MOST = 1 << 20  # bytes that a client may leave unread before it is disconnected
+UNSENT_AT_MOST = 4 << 20  # bytes; who leaves more unread is disconnected. The longest id, escaped, fits
 DISCARDS = 16  # reads; a client that keeps sending must not keep us
 _MEMBERS = ("execute", "arguments", "id")
 
@@ -129,7 +129,7 @@ class Session:
     def _execute(self, request: Message) -> object:
         for key in request:
             if key not in _MEMBERS:
-                raise QmpError(f"a request has no member '{key}'; it has {', '.join(_MEMBERS)}")
+                raise QmpError(f"a request has no member '{shortened(key)}'; it has {', '.join(_MEMBERS)}")
         name = request.get("execute")
         if not isinstance(name, str):
             raise QmpError("a request needs the member 'execute', which names a command")

@@ -25,12 +25,23 @@ class Served:
 
     def __init__(self, qmp: Path | None, **options: Any) -> None:
         stdin = options.pop("stdin", subprocess.DEVNULL)
+        closed = options.pop("closed", False)
+        self._clients: list[Client] = []
         self.path = qmp
         document = {"name": None, "cpus": 1, "serial": False, "qmp": str(qmp) if qmp else None, **options}
         self._log, log = os.pipe()
         events, self._events = os.pipe()
         self._lines = b""
-        words = [sys.executable, "-m", "tests.unit.control.fake_machine", str(log), str(events), json.dumps(document)]
+        words = [
+            sys.executable,
+            "-m",
+            "tests.unit.control.fake_machine",
+            str(log),
+            str(events),
+            json.dumps(document),
+        ]
+        if closed:
+            words = ["sh", "-c", 'exec "$@" <&-', "sh", *words]
         self.process = subprocess.Popen(
             words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(log, events)
         )
@@ -43,6 +54,8 @@ class Served:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for client in self._clients:
+            client.close()
         self.process.kill()
         self.process.wait()
         os.close(self._log)
@@ -87,7 +100,8 @@ class Served:
 
     def knock(self) -> Client:
         """Return a client that has connected, and may have to wait."""
-        return Client(self.path)
+        self._clients.append(Client(self.path))
+        return self._clients[-1]
 
     def finish(self) -> tuple[int, str]:
         """Wait for the end; return status and what stood on stderr."""

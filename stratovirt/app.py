@@ -1,0 +1,212 @@
+"""The commands beside running a machine: check, explain, translate, show, schema, init, qmp. Cold path."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from stratovirt import __version__
+from stratovirt.errors import DocumentError, StratovirtError, UsageError
+from stratovirt.paths import room
+
+app = typer.Typer(
+    name="stratovirt",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Run KVM virtual machines from profiles. StratoVirt's own flags (-machine, -kernel, ...) work too: see -help.",
+)
+
+
+class Language(str, Enum):
+    """What a document is written in."""
+
+    toml = "toml"
+    yaml = "yaml"
+    json = "json"
+
+
+class ShowFormat(str, Enum):
+    """What `show` prints."""
+
+    toml = "toml"
+    yaml = "yaml"
+    json = "json"
+    cmdline = "cmdline"
+
+
+class ReportFormat(str, Enum):
+    """How `check` reports."""
+
+    text = "text"
+    short = "short"
+    json = "json"
+    sarif = "sarif"
+    github = "github"
+
+
+class Colour(str, Enum):
+    """When to use colours."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command; return its exit status."""
+    command = typer.main.get_command(app)
+    try:
+        result = command.main(args=arguments, prog_name="stratovirt", standalone_mode=False)
+    except StratovirtError:
+        raise
+    except Exception as error:  # click's own: wrong usage, aborts
+        return _usage_status(error)
+    return result if isinstance(result, int) else 0
+
+
+def _usage_status(error: Exception) -> int:
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show()
+    return int(getattr(error, "exit_code", 2))
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer's callback shape
+    if asked:
+        typer.echo(f"StratoVirt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options before the command."""
+
+
+@app.command()
+def run(profile: Annotated[Path, typer.Argument(help="TOML, YAML or JSON file that describes the machine.")]) -> int:
+    """Start the machine of a profile and serve it until it ends."""
+    from stratovirt.cli import dispatch
+
+    return dispatch(["run", str(profile)])
+
+
+@app.command()
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Profiles, folders of them, or - for stdin.")],
+    output: Annotated[ReportFormat, typer.Option("--format", help="How to report.")] = ReportFormat.text,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the exit status.")] = False,
+    colour: Annotated[Colour, typer.Option("--color", help="When to use colours.")] = Colour.auto,
+    language: Annotated[Language, typer.Option("--lang", help="What stdin is written in.")] = Language.toml,
+) -> int:
+    """Check profiles without looking at the host. Exit status: 0 fine, 1 findings, 2 unreadable or wrong usage."""
+    from stratovirt.document import check as checking
+
+    return checking.run(
+        files,
+        output.value,
+        strict=strict,
+        quiet=quiet,
+        colour=_wants_colour(colour),
+        language=language.value,
+    )
+
+
+def _wants_colour(colour: Colour) -> bool:
+    if colour is Colour.auto:
+        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return colour is Colour.always
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(help="A finding's code, like SV102.")]) -> None:
+    """Say what a finding means, with an example that has it and one that has not."""
+    from stratovirt.document import codes
+
+    text = codes.explain(code)
+    if text is None:
+        raise UsageError(f"there is no finding {code}", hint=f"known: {', '.join(codes.CODES)}")
+    typer.echo(text, nl=False)
+
+
+@app.command()
+def schema(table: Annotated[str, typer.Argument(help="vm, or a device table like drive.")] = "vm") -> None:
+    """Print a JSON Schema of the document."""
+    from stratovirt.document.schema import path_of
+
+    typer.echo(path_of(table).read_text(), nl=False)
+
+
+@app.command()
+def show(
+    profile: Annotated[Path, typer.Argument(help="Profile to show.")],
+    output: Annotated[ShowFormat, typer.Option("--format", help="What to print.")] = ShowFormat.toml,
+) -> None:
+    """Print the machine of a profile in canonical form, or as StratoVirt flags."""
+    from stratovirt.document.loader import Source, examine
+    from stratovirt.document.report import text_report
+    from stratovirt.document.write import dump
+
+    source = Source.read(str(profile))
+    vm, findings = examine(source)
+    if vm is None:
+        raise DocumentError(f"profile {profile} is not right\n{text_report(source, findings)}".rstrip())
+    if output is not ShowFormat.cmdline:
+        typer.echo(dump(vm, output.value), nl=False)
+        return
+    import shlex
+
+    from stratovirt.compat.write import to_flags
+
+    typer.echo(shlex.join(to_flags(vm.with_paths(os.path.dirname(source.path)))))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def translate(
+    flags: Annotated[list[str], typer.Argument(metavar="-- FLAGS...", help="StratoVirt's flags, behind --.")],
+    output: Annotated[Language, typer.Option("--format", help="What to print.")] = Language.toml,
+) -> int:
+    """Print the document that StratoVirt flags describe. Exit status 1 when they describe none."""
+    from stratovirt.compat.translate import translate as to_document
+    from stratovirt.document.write import dump
+
+    try:
+        typer.echo(dump(to_document(flags), output.value), nl=False)
+    except UsageError as error:
+        error.exit_status = 1
+        raise
+    return 0
+
+
+@app.command()
+def init() -> None:
+    """Print a profile to start from."""
+    typer.echo(Path(room("profiles"), "microvm.toml").read_text(), nl=False)
+
+
+@app.command()
+def qmp(
+    socket: Annotated[str, typer.Argument(help="QMP socket of a running machine.")],
+    command: Annotated[str, typer.Argument(help="Command, like query-status.")],
+    arguments: Annotated[Optional[str], typer.Argument(metavar="[JSON]", help="Its arguments as JSON.")] = None,  # noqa: UP045
+) -> None:
+    """Send one QMP command and print what it returns."""
+    from stratovirt.control.qmp.client import call
+
+    try:
+        given = json.loads(arguments) if arguments else None
+    except ValueError as error:
+        raise UsageError(f"the arguments are not JSON: {error}", hint='like: {"value": 268435456}') from error
+    typer.echo(json.dumps(call(socket, command, given), indent=2))

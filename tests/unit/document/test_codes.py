@@ -1,0 +1,40 @@
+"""Finding codes: each is described once, and its examples do what they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import stratovirt
+from stratovirt.document.codes import CODES, explain
+from stratovirt.document.loader import Source, examine
+
+PACKAGE = Path(stratovirt.__file__).parent
+
+
+@pytest.mark.parametrize("code", [code for code, entry in CODES.items() if entry.bad])
+def test_the_bad_example_has_exactly_this_finding(code: str) -> None:
+    _, findings = examine(Source("bad.toml", CODES[code].bad, "toml"))
+
+    assert [finding.problem.code for finding in findings] == [code]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_good_example_has_no_finding(code: str) -> None:
+    vm, findings = examine(Source("good.toml", CODES[code].good, "toml"))
+
+    assert findings == []
+    assert vm is not None
+
+
+def test_every_code_in_the_sources_is_described_and_used() -> None:
+    texts = [path.read_text() for path in PACKAGE.rglob("*.py") if path.name != "codes.py"]
+    used = {code for text in texts for code in re.findall(r'"(SV\d{3})"', text)}
+
+    assert used == set(CODES)
+
+
+def test_an_unknown_code_has_no_explanation() -> None:
+    assert explain("SV999") is None
