@@ -44,8 +44,17 @@ def _resolved(node: Any) -> Any:
     if isinstance(reference, str):
         inner = json.loads((path_of("").parent / reference).read_text())
         inner.pop("$schema", None)
-        return inner
+        return _resolved(inner)
+    if isinstance(node.get("pattern"), str):
+        node["pattern"] = _whole(node["pattern"])
+    if "patternProperties" in node:
+        node["patternProperties"] = {_whole(key): value for key, value in node["patternProperties"].items()}
     return {key: _resolved(value) for key, value in node.items()}
+
+
+def _whole(pattern: str) -> str:
+    """Make `$` mean the very end: Python's also stands before a last newline, ECMA 262's does not."""
+    return pattern.removesuffix("$") + r"\Z" if pattern.endswith("$") else pattern
 
 
 def validator() -> Any:

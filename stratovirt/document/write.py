@@ -21,7 +21,7 @@ def dump(vm: Vm, language: str) -> str:
     """Return the document in "toml", "yaml" or "json"."""
     data = vm.to_data()
     if language == "json":
-        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        return _escape_delete(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
     if language == "yaml":
         return _yaml(data)
     return "\n".join(_toml_table((), data)).lstrip("\n") + "\n"
@@ -59,6 +59,10 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
     if isinstance(value, str):
-        # TOML's basic strings are JSON's, but for DEL, which TOML wants escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _escape_delete(json.dumps(value, ensure_ascii=False))  # TOML's basic strings are JSON's
     return str(value)
+
+
+def _escape_delete(text: str) -> str:
+    """Escape DEL, which JSON may hold as it is and TOML and YAML may not."""
+    return text.replace("\x7f", "\\u007f")

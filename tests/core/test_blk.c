@@ -194,6 +194,21 @@ static void a_transfer_of_nothing_succeeds(void)
 	driver_close(&d);
 }
 
+static void an_image_without_holes_offers_no_discard(void)
+{
+	struct sv_blk_config config = plain_config(numbered_image());
+	struct driver d;
+
+	config.discard = 0;
+	config.engine = engine;
+	d = driver_open(&config);
+	driver_start(&d, ALL_FEATURES);
+	CHECK(!(d.device->offered & (1 << 13 | 1 << 14)));
+	EQUAL(reg_read(&d, R_CONFIG + 36), 0);
+	EQUAL(trim(&d, T_DISCARD, 1, 1, 0), 2);
+	driver_close(&d);
+}
+
 static void a_read_only_disk_refuses_to_change(void)
 {
 	struct sv_blk_config config = plain_config(numbered_image());
@@ -399,6 +414,21 @@ static void more_requests_than_the_queue_holds_are_served_in_turn(void)
 	driver_close(&d);
 }
 
+/* As many requests as the device takes at a time: it has to come back by itself and listen again. */
+static void a_full_ring_leaves_the_device_listening(void)
+{
+	struct driver d = started(ALL_FEATURES);
+
+	put_request(&d, 0, T_IN, 1, DATA, 512);
+	for (uint32_t i = 1; i < QUEUE_SIZE; i++)
+		publish(&d.ring, 0);
+	driver_notify(&d);
+	wait_used(&d, QUEUE_SIZE);
+	settle(&d);
+	EQUAL(__atomic_load_n(avail_event_of(&d.ring), __ATOMIC_RELAXED), QUEUE_SIZE);
+	driver_close(&d);
+}
+
 static void requests_obey_the_rate_limit(void)
 {
 	struct sv_blk_config config = plain_config(numbered_image());
@@ -469,6 +499,7 @@ static void both(int argc, char **argv)
 	RUN(accesses_beyond_the_end_fail);
 	RUN(half_a_sector_fails);
 	RUN(a_transfer_of_nothing_succeeds);
+	RUN(an_image_without_holes_offers_no_discard);
 	RUN(a_read_only_disk_refuses_to_change);
 	RUN(a_header_may_be_split_and_a_status_joined);
 	RUN(a_header_may_come_with_its_data);
@@ -480,6 +511,7 @@ static void both(int argc, char **argv)
 	RUN(a_batch_takes_one_notification);
 	RUN(no_request_is_forgotten_when_the_driver_notifies_only_if_asked);
 	RUN(more_requests_than_the_queue_holds_are_served_in_turn);
+	RUN(a_full_ring_leaves_the_device_listening);
 	RUN(requests_obey_the_rate_limit);
 	RUN(the_configuration_is_the_specs);
 	RUN(a_machine_may_end_with_requests_in_flight);

@@ -126,6 +126,9 @@ static void overlapping_regions_are_refused(void)
 	EQUAL(guestmem_add(&mem, 0x2ff0, 0x1000, low), -EINVAL);
 	EQUAL(guestmem_add(&mem, 0x0, 0x100000, low), -EINVAL);
 	EQUAL(guestmem_add(&mem, 0x0, 0x1000, low), 0);
+	EQUAL(guestmem_add(&mem, 0x8000, 0x1001, low), 0);
+	EQUAL(guestmem_add(&mem, 0x9000, 0x1000, low), -EINVAL);
+	EQUAL(guestmem_add(&mem, 0x7000, 0x1001, low), -EINVAL);
 	EQUAL(guestmem_add(&mem, 0x3000, 0x1000, low), 0);
 }
 

@@ -258,6 +258,89 @@ static void a_ring_that_breaks_asks_for_a_reset_once(void)
 	driver_close(&d);
 }
 
+static void break_twice(void *context)
+{
+	virtio_broken(context, 0, VIRTQ_BAD_AVAIL);
+	virtio_broken(context, 0, VIRTQ_BAD_AVAIL);
+}
+
+static void what_is_broken_is_told_once(void)
+{
+	struct driver d = started();
+
+	iothread_call(d.device->io, break_twice, d.device);
+	EQUAL(next_event(&d).kind, SV_EVENT_DEVICE_BROKEN);
+	EQUAL(next_event(&d).kind, 0);
+	driver_close(&d);
+}
+
+static void config_ends_where_it_ends(void)
+{
+	uint8_t *three = malloc(3);
+	struct sv_virtio device = {.config = three, .config_size = 3};
+
+	memset(three, 0x11, 3);
+	EQUAL(virtio_read_config(&device, 0, 8), 0x111111);
+	EQUAL(virtio_read_config(&device, 2, 2), 0x11);
+	EQUAL(virtio_read_config(&device, 3, 1), 0);
+	EQUAL(virtio_read_config(&device, UINT64_MAX, 1), 0);
+	free(three);
+}
+
+static void wait_for_flag(void *context)
+{
+	struct pollfd never = {.fd = -1};
+
+	while (!atomic_load((atomic_bool *)context))
+		poll(&never, 1, 1);
+}
+
+struct holder {
+	struct driver *d;
+	atomic_bool released;
+};
+
+static void *hold_io_thread(void *context)
+{
+	struct holder *holder = context;
+
+	iothread_call(holder->d->device->io, wait_for_flag, &holder->released);
+	return NULL;
+}
+
+static void *make_ready(void *context)
+{
+	struct driver *d = context;
+
+	reg_write(d, R_STATUS, S_READY | S_DRIVER_OK);
+	return NULL;
+}
+
+/* The I/O thread is busy while the driver notifies, too early, and gets ready: the notification is still too
+ * early. */
+static void an_early_notification_that_nobody_has_seen_yet_is_ignored(void)
+{
+	struct driver d = opened();
+	struct holder holder = {&d, false};
+	struct pollfd never = {.fd = -1};
+	pthread_t threads[2];
+	uint64_t one = 1;
+
+	driver_prepare(&d, ALL_FEATURES);
+	put_request(&d, 0, T_IN, 1, DATA, 512);
+	EQUAL(pthread_create(&threads[0], NULL, hold_io_thread, &holder), 0);
+	poll(&never, 1, 20);
+	CHECK(write(d.device->queues[0].kick.fd, &one, sizeof(one)) == sizeof(one));
+	EQUAL(pthread_create(&threads[1], NULL, make_ready, &d), 0);
+	poll(&never, 1, 20);
+	atomic_store(&holder.released, true);
+	pthread_join(threads[0], NULL);
+	pthread_join(threads[1], NULL);
+	settle(&d);
+	EQUAL(used_index(&d.ring), 0);
+	driver_close(&d);
+}
+
 static void a_notification_before_driver_ok_is_ignored(void)
 {
 	struct driver d = opened();
@@ -336,6 +419,7 @@ static void a_reset_clears_everything(void)
 	struct driver d = started();
 
 	EQUAL(request(&d, T_IN, 1, DATA, 512), 0);
+	atomic_store(&d.device->interrupt_status, 3); /* one that nobody has acknowledged */
 	reg_write(&d, R_FEATURES_SEL, 1);
 	reg_write(&d, R_STATUS, 0);
 	EQUAL(reg_read(&d, R_STATUS), 0);
@@ -359,7 +443,8 @@ static void a_driver_may_come_and_go(void)
 	for (uint32_t i = 0; i < 100; i++) {
 		EQUAL(request(&d, T_IN, i, DATA, 512), 0);
 		EQUAL(number_in_ram(&d, DATA), i);
-		put_request(&d, 1, T_OUT, 1000, DATA, 512); /* left behind, perhaps in flight */
+		for (uint32_t j = 0; j < 5; j++) /* left behind, perhaps in flight */
+			put_request(&d, j, T_OUT, 1000 + j, DATA + j * PAGE, PAGE);
 		driver_notify(&d);
 		driver_start(&d, i % 2 ? ALL_FEATURES : VIRTIO_F_VERSION_1);
 	}
@@ -504,7 +589,10 @@ int main(int argc, char **argv)
 	RUN(a_ring_of_bad_size_asks_for_a_reset);
 	RUN(a_ring_outside_memory_asks_for_a_reset);
 	RUN(a_ring_that_breaks_asks_for_a_reset_once);
+	RUN(what_is_broken_is_told_once);
+	RUN(config_ends_where_it_ends);
 	RUN(a_notification_before_driver_ok_is_ignored);
+	RUN(an_early_notification_that_nobody_has_seen_yet_is_ignored);
 	RUN(a_notification_of_no_queue_is_ignored);
 	RUN(an_interrupt_lasts_until_it_is_acknowledged);
 	RUN(a_driver_that_wants_no_interrupt_gets_none);

@@ -81,6 +81,7 @@ static void the_time_to_wait_is_exact(void)
 	CHECK(wait > 0 && wait <= SECOND / 3 + 1);
 	CHECK(ratelimit_wait(&limit, 1000 + wait - 1) > 0);
 	EQUAL(ratelimit_wait(&limit, 1000 + wait), 0);
+	CHECK(limit.level >= SECOND);
 }
 
 static void time_that_runs_backwards_is_no_gain(void)
@@ -102,6 +103,9 @@ static void extreme_rates_and_times_do_not_overflow(void)
 		ratelimit_take(&limit);
 	EQUAL(ratelimit_wait(&limit, UINT64_MAX), 0);
 	CHECK(limit.level <= limit.ceiling);
+	ratelimit_init(&limit, 1u << 31, 0);
+	ratelimit_wait(&limit, 1ull << 33); /* the product is 0 in 64 bits */
+	EQUAL(limit.level, limit.ceiling);
 }
 
 int main(int argc, char **argv)

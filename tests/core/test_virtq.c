@@ -140,7 +140,11 @@ static void a_chain_that_loops_breaks_the_queue(void)
 
 	put_desc(&rig.ring, 0, BUFFERS, 16, F_NEXT, 1);
 	put_desc(&rig.ring, 1, BUFFERS, 16, F_NEXT, 0);
-	expect_broken(&rig, VIRTQ_TOO_LONG);
+	publish(&rig.ring, 0);
+	EQUAL(pop(&rig), VQ_BROKEN);
+	EQUAL(rig.q.error, VIRTQ_TOO_LONG);
+	EQUAL(rig.chain.readable, 4); /* it was followed once around the ring */
+	rig_free(&rig);
 }
 
 static void a_descriptor_that_names_itself_breaks_the_queue(void)
@@ -282,6 +286,19 @@ static void an_available_index_too_far_ahead_breaks_the_queue(void)
 	put_desc(&rig.ring, 0, BUFFERS, 16, 0, 0);
 	rig.ring.avail = 8;
 	expect_broken(&rig, VIRTQ_BAD_AVAIL);
+}
+
+static void an_available_index_too_far_ahead_is_seen_across_the_wrap(void)
+{
+	struct rig rig = rig_new(8, false, false);
+
+	put_desc(&rig.ring, 0, BUFFERS, 16, 0, 0);
+	for (uint32_t i = 0; i < 65535; i++) {
+		publish(&rig.ring, 0);
+		EQUAL(pop(&rig), VQ_CHAIN);
+	}
+	rig.ring.avail = 7;
+	expect_broken(&rig, VIRTQ_BAD_AVAIL); /* 65535 to 8 is 9 ahead */
 }
 
 static void a_whole_ring_ahead_is_fine(void)
@@ -541,6 +558,7 @@ int main(int argc, char **argv)
 	RUN(a_buffer_does_not_wrap_around_the_address_space);
 	RUN(more_than_four_gigabytes_in_all_break_the_queue);
 	RUN(an_available_index_too_far_ahead_breaks_the_queue);
+	RUN(an_available_index_too_far_ahead_is_seen_across_the_wrap);
 	RUN(a_whole_ring_ahead_is_fine);
 	RUN(indexes_wrap_around_at_65536);
 	RUN(an_indirect_table_holds_the_chain);

@@ -38,6 +38,9 @@ class Job:
         for name, value in {**self.environment, INSIDE: "1", f"{INSIDE}_SCRATCH": SCRATCH}.items():
             if SHELL_NAME.match(name) and name not in SHELL_OWN:
                 lines.append(f"export {name}={shlex.quote(value)}")
+        if self.terminal is not None:
+            rows, columns = self.terminal
+            lines.append(f"stty rows {rows} cols {columns}")
         lines.append(f"cd {shlex.quote(self.cwd)} || exit 126")
         lines.append(f"exec {shlex.join(self.command)}")
         return "\n".join(lines) + "\n"
@@ -47,8 +50,7 @@ class Job:
         (folder / "command").write_text(self.script(), errors="surrogateescape")
         (folder / "writable").write_text("".join(f"{place}\n" for place in self.writable))
         if self.terminal is not None:
-            rows, columns = self.terminal
-            (folder / "terminal").write_text(f"rows {rows} cols {columns}\n")
+            (folder / "terminal").touch()
 
 
 def writable_folders(named: list[str]) -> tuple[str, ...]:

@@ -35,8 +35,9 @@ void *guestmem_prefix(const struct guestmem *mem, uint64_t gpa, uint64_t *len)
 		const struct guestmem_region *region = &mem->regions[i];
 		uint64_t offset = gpa - region->gpa;
 
-		/* Below the region, offset wraps to a value that no region is large enough for. */
-		if (gpa < region->gpa || offset >= region->size)
+		/* Below the region, offset wraps to a value that no region is large enough for: none wraps
+		 * itself. */
+		if (offset >= region->size)
 			continue;
 		if (*len > region->size - offset)
 			*len = region->size - offset;

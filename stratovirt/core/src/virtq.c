@@ -59,9 +59,9 @@ static enum virtq_error enter_indirect(const struct virtq *q, const struct virtq
 {
 	if (!q->indirect || table->indirect || (desc->flags & DESC_F_NEXT))
 		return VIRTQ_BAD_INDIRECT;
-	if (desc->len == 0 || desc->len % sizeof(*desc) != 0)
+	if (desc->len % sizeof(*desc) != 0)
 		return VIRTQ_BAD_INDIRECT;
-	table->base = guestmem_slice(q->mem, desc->addr, desc->len);
+	table->base = guestmem_slice(q->mem, desc->addr, desc->len); /* NULL for an empty one too */
 	table->count = desc->len / (uint32_t)sizeof(*desc);
 	table->indirect = true;
 	return table->base ? VIRTQ_OK : VIRTQ_BAD_INDIRECT;

@@ -1,0 +1,134 @@
+"""Profiles: three languages, one document, each problem at its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stratovirt.document.loader import Source, UnreadableError, examine, load_vm
+from stratovirt.document.write import FORMATS, dump
+from stratovirt.errors import DocumentError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BOOT = '[boot]\nkernel = "k"\ninitrd = "i"\n'
+
+
+def places(text: str, language: str = "toml") -> list[tuple[int, int, int, str]]:
+    _, findings = examine(Source(f"p.{language}", text, language))
+    return [(f.span.line, f.span.column, f.span.length, f.problem.code) for f in findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("version = 1\n[cpu]\ncount = 300 # many\n", (3, 9, 3, "SV105")),
+        ("version = 1\ncpu.count = 300\n", (2, 13, 3, "SV105")),
+        ("version = 1\ncpu = { count = 300 }\n", (2, 17, 3, "SV105")),
+        ('version = 1\n["cpu"]\n\t"count" = 300\n', (3, 12, 3, "SV105")),
+        ('version = 1\nname = """\nlong\n"""\n[cpu]\ncount = 300\n', (6, 9, 3, "SV105")),
+        ('version = 1 # "[x]"\n[cpu]\ncount=300', (3, 7, 3, "SV105")),
+        ("version = 1\n[cpu]\ncuont = 3\n", (3, 1, 5, "SV102")),
+        ("version = 1\n[[cpu]]\ncount = 3\n", (2, 3, 3, "SV103")),
+        ('version = 1\n[net.é]\ntap = "t"\n', (0, 0, 0, "")),
+    ],
+)
+def test_a_finding_of_a_toml_profile_stands_at_its_place(text: str, expected: tuple[int, int, int, str]) -> None:
+    if not expected[0]:
+        assert places(text + BOOT)[0][3] == "SV001"
+        return
+    found = [place for place in places(text + ("" if "cpu" not in text else "\n" + BOOT)) if place[3] == expected[3]]
+
+    assert found == [expected]
+
+
+def test_an_array_of_integers_is_placed_by_element() -> None:
+    text = "version = 1\n[net.a]\nfds = [\n  3, # first\n  -4,\n]\n" + BOOT
+
+    assert places(text) == [(5, 3, 2, "SV105")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("version: 1\nboot: {kernel: k, initrd: i}\ncpu: {count: 300}\n", (3, 14, 3, "SV105")),
+        ("version: 1\nboot:\n  kernel: k\n  initrd: i\ncpu:\n  count: many\n", (6, 10, 4, "SV103")),
+        ("version: 1\nversion: 1\n", (2, 1, 1, "SV001")),
+        ("version: 1\n\tcpu: 1\n", (2, 1, 1, "SV001")),
+    ],
+)
+def test_a_finding_of_a_yaml_profile_stands_at_its_place(text: str, expected: tuple[int, int, int, str]) -> None:
+    assert places(text, "yaml") == [expected]
+
+
+def test_a_finding_of_a_json_profile_stands_at_its_place() -> None:
+    text = '{"version": 1,\n "boot": {"kernel": "k", "initrd": "i"},\n "cpu": {"cuont": 1}}'
+
+    assert places(text, "json") == [(3, 10, 7, "SV102")]
+
+
+def test_a_yaml_no_is_told_apart_from_false() -> None:
+    text = "version: 1\nboot: {kernel: k}\ndrive:\n  a:\n    file: f\n    readonly: no\n"
+    _, findings = examine(Source("p.yaml", text, "yaml"))
+
+    assert [(f.problem.code, f.problem.help) for f in findings] == [("SV103", "write false")]
+
+
+def test_aliases_cannot_blow_a_document_up() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 8)]
+
+    assert [place[3] for place in places("\n".join(lines), "yaml")] == ["SV002"]
+
+
+def test_all_findings_come_in_one_pass() -> None:
+    text = (
+        'version = 1\n[cpu]\ncount = 0\n[memory]\nsize = "1M"\n'
+        '[drive.a]\nfile = "f"\niothread = "io"\nseral = "x"\n[vsock]\nguest_cid = 2\n'
+    )
+
+    assert [place[3] for place in places(text)] == ["SV303", "SV105", "SV301", "SV309", "SV102", "SV105"]
+
+
+@pytest.mark.parametrize("language", FORMATS)
+def test_what_is_written_loads_as_the_same_document(language: str) -> None:
+    text = (
+        'version = 1\nname = "a \\"b\\" \\u007f é"\n[boot]\nkernel = "k"\ninitrd = "i"\ncmdline = "root=UUID=x yes: [no] #"\n'
+        '[drive."d.0"]\nfile = "f"\n[iothread.t]\n[net.n]\nfds = [3, 4]\n[log]\n'
+    )
+    vm, findings = examine(Source("p.toml", text, "toml"))
+    assert vm is not None, findings
+
+    again, findings = examine(Source(f"p.{language}", dump(vm, language), language))
+
+    assert findings == []
+    assert again == vm
+
+
+def test_relative_paths_count_from_the_profile(tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text('version = 1\n[boot]\nkernel = "../k"\ninitrd = "/i"\n')
+    vm = load_vm(str(profile))
+
+    assert (vm.boot.kernel, vm.boot.initrd) == (f"{tmp_path}/../k", "/i")
+
+
+def test_a_wrong_profile_is_refused_with_its_findings(tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text("version = 1\n[cpu]\ncount = 0\n")
+
+    with pytest.raises(DocumentError, match=r"p\.toml:3:9: error\[SV105\]"):
+        load_vm(str(profile))
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"#" * (1 << 20) + b"##"], ids=["missing", "binary", "huge"])
+def test_an_unreadable_profile_is_named_and_ends_with_status_2(content: bytes | None, tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    if content is not None:
+        profile.write_bytes(content)
+
+    with pytest.raises(UnreadableError, match=str(profile)) as caught:
+        load_vm(str(profile))
+    assert caught.value.exit_status == 2

@@ -1,0 +1,136 @@
+"""The cold commands, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(*words: str | Path, text: str | None = None) -> tuple[int, str, str]:
+    run = subprocess.run(
+        [sys.executable, "-m", "stratovirt", *map(str, words)],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "TERMINAL_WIDTH": "100"},
+    )
+    assert "Traceback" not in run.stderr
+    return run.returncode, run.stdout, run.stderr
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    """Return a profile with two errors."""
+    path = tmp_path / "wrong.toml"
+    path.write_text('version = 1\n[boot]\nkernel = "k"\ninitrd = "i"\n[memory]\nsize = "1M"\n[cpu]\ncuont = 1\n')
+    return path
+
+
+def test_the_profiles_of_the_project_pass_check() -> None:
+    status, output, _ = call("check", "profiles")
+
+    assert (status, "0 errors, 0 warnings" in output) == (0, True)
+
+
+def test_check_shows_each_finding_with_its_line(wrong: Path) -> None:
+    status, output, _ = call("check", wrong)
+
+    assert status == 1
+    assert f"{wrong}:6:8: error[SV301]: memory is 1M, not in 256M..512G" in output
+    assert f"{wrong}:8:1: error[SV102]: unknown key 'cuont' in [cpu]" in output
+    assert "^^^^^ did you mean 'count'?" in output
+
+
+def test_check_reports_as_json(wrong: Path) -> None:
+    status, output, _ = call("check", wrong, "--format", "json")
+    report = json.loads(output)
+
+    assert (status, report["valid"], report["errors"]) == (1, False, 2)
+    assert report["findings"][0]["range"]["start"] == {"line": 6, "column": 8, "offset": 61}
+    assert report["findings"][1]["suggestion"] == {"replace": "count"}
+
+
+def test_check_reports_as_sarif(wrong: Path) -> None:
+    _, output, _ = call("check", wrong, "--format", "sarif")
+    run = json.loads(output)["runs"][0]
+
+    assert [result["ruleId"] for result in run["results"]] == ["SV301", "SV102"]
+
+
+def test_check_reads_standard_input() -> None:
+    status, output, _ = call("check", "-", "--lang", "yaml", text="version: 1\nboot: {kernel: k, initrd: i}\n")
+
+    assert (status, output.splitlines()[0]) == (0, "<stdin>  ok")
+
+
+def test_warnings_fail_only_when_strict(tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text('version = 1\n[boot]\nkernel = "k"\n')
+
+    assert call("check", profile)[0] == 0
+    assert call("check", profile, "--strict")[0] == 1
+
+
+def test_one_unreadable_file_does_not_hide_the_findings_of_another(wrong: Path, tmp_path: Path) -> None:
+    status, output, errors = call("check", tmp_path / "none.toml", wrong)
+
+    assert status == 2
+    assert "none.toml" in errors
+    assert "SV301" in output
+
+
+@pytest.mark.parametrize("words", [["check"], ["nonsense"], ["check", "--format", "xml", "x"], ["explain", "SV999"], ["run"]])
+def test_wrong_usage_ends_with_2(words: list[str]) -> None:
+    assert call(*words)[0] == 2
+
+
+@pytest.mark.parametrize("language", ["toml", "yaml", "json"])
+def test_translate_prints_a_document_that_check_accepts(language: str, tmp_path: Path) -> None:
+    flags = ["-kernel", "/k", "-initrd", "/i", "-append", "root=UUID=x", "panic=1", "-qmp", "unix:/q", "-m", "1G"]
+    status, output, _ = call("translate", "--format", language, "--", *flags)
+    profile = tmp_path / f"p.{language}"
+    profile.write_text(output)
+
+    assert status == 0
+    assert call("check", profile)[0] == 0
+    assert "root=UUID=x panic=1" in output
+
+
+@pytest.mark.parametrize("flags", [["-m", "25M6"], ["-unknown"], ["-smp", "255"], ["-m", "1M"]])
+def test_translate_refuses_with_1_and_the_reason(flags: list[str]) -> None:
+    status, output, errors = call("translate", "--", "-kernel", "/k", "-qmp", "unix:/q", *flags)
+
+    assert (status, output) == (1, "")
+    assert flags[-1] in errors
+
+
+def test_show_prints_flags_that_translate_reads_back() -> None:
+    _, flags, _ = call("show", "profiles/microvm.toml", "--format", "cmdline")
+    _, canonical, _ = call("show", "profiles/microvm.yaml")
+    import shlex
+
+    status, document, _ = call("translate", "--", *shlex.split(flags))
+
+    assert status == 0
+    assert document == canonical.replace('"../', '"profiles/../')
+
+
+def test_schema_and_init_print_what_they_promise() -> None:
+    assert json.loads(call("schema", "drive")[1])["title"] == "drive"
+    assert call("init")[1].startswith("#:schema")
+    assert "SV102" in call("explain", "sv102")[1]
+
+
+def test_help_and_version_of_the_legacy_flags() -> None:
+    assert call("-V")[:2] == (0, "StratoVirt 0.3.0\n")
+    status, output, _ = call("-h")
+    assert status == 0
+    assert "-kernel" in output
