@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -20,11 +20,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Run KVM virtual machines from profiles. StratoVirt's own flags (-machine, -kernel, ...) work too: see -help.",
+    help="Run KVM virtual machines from profiles. StratoVirt's flags (-machine, ...) work too: see -help.",
 )
 
 
-class Language(str, Enum):
+class Language(StrEnum):
     """What a document is written in."""
 
     toml = "toml"
@@ -32,7 +32,7 @@ class Language(str, Enum):
     json = "json"
 
 
-class ShowFormat(str, Enum):
+class ShowFormat(StrEnum):
     """What `show` prints."""
 
     toml = "toml"
@@ -41,7 +41,7 @@ class ShowFormat(str, Enum):
     cmdline = "cmdline"
 
 
-class ReportFormat(str, Enum):
+class ReportFormat(StrEnum):
     """How `check` reports."""
 
     text = "text"
@@ -51,7 +51,7 @@ class ReportFormat(str, Enum):
     github = "github"
 
 
-class Colour(str, Enum):
+class Colour(StrEnum):
     """When to use colours."""
 
     auto = "auto"
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
         result = command.main(args=arguments, prog_name="stratovirt", standalone_mode=False)
     except StratovirtError:
         raise
-    except Exception as error:  # click's own: wrong usage, aborts
+    except Exception as error:  # noqa: BLE001 - click's own: wrong usage, aborts; others are raised again
         return _usage_status(error)
     return result if isinstance(result, int) else 0
 
@@ -87,7 +87,7 @@ def _print_version(asked: bool) -> None:  # noqa: FBT001 - typer's callback shap
 
 @app.callback()
 def options(
-    _version: Annotated[
+    _version: Annotated[  # noqa: FBT002 - typer's way to say a default
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -95,23 +95,27 @@ def options(
 
 
 @app.command()
-def run(profile: Annotated[Path, typer.Argument(help="TOML, YAML or JSON file that describes the machine.")]) -> int:
+def run(
+    profile: Annotated[Path, typer.Argument(help="TOML, YAML or JSON file that describes the machine.")],
+) -> int:
     """Start the machine of a profile and serve it until it ends."""
-    from stratovirt.cli import dispatch
+    from stratovirt.start import start_profile
 
-    return dispatch(["run", str(profile)])
+    return start_profile(str(profile))
 
 
 @app.command()
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Profiles, folders of them, or - for stdin.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Profiles, folders of them, or - for stdin.")
+    ],
     output: Annotated[ReportFormat, typer.Option("--format", help="How to report.")] = ReportFormat.text,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the exit status.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,  # noqa: FBT002
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the exit status.")] = False,  # noqa: FBT002
     colour: Annotated[Colour, typer.Option("--color", help="When to use colours.")] = Colour.auto,
     language: Annotated[Language, typer.Option("--lang", help="What stdin is written in.")] = Language.toml,
 ) -> int:
-    """Check profiles without looking at the host. Exit status: 0 fine, 1 findings, 2 unreadable or wrong usage."""
+    """Check profiles without looking at the host. Exit status: 0 fine, 1 findings, 2 unreadable."""
     from stratovirt.document import check as checking
 
     return checking.run(
@@ -200,7 +204,7 @@ def init() -> None:
 def qmp(
     socket: Annotated[str, typer.Argument(help="QMP socket of a running machine.")],
     command: Annotated[str, typer.Argument(help="Command, like query-status.")],
-    arguments: Annotated[Optional[str], typer.Argument(metavar="[JSON]", help="Its arguments as JSON.")] = None,  # noqa: UP045
+    arguments: Annotated[str | None, typer.Argument(metavar="[JSON]", help="Its arguments as JSON.")] = None,
 ) -> None:
     """Send one QMP command and print what it returns."""
     from stratovirt.control.qmp.client import call

@@ -1,6 +1,7 @@
 """The command. A leading dash or `run` starts a machine by the short path; any other word goes to app.py.
 
-The short path imports only what the first guest instruction needs; tests/contract/test_boot_path.py holds it to that.
+The short path imports only what the first guest instruction needs, which tests/contract/test_boot_path.py
+holds it to.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from stratovirt.errors import StratovirtError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
-
-    from stratovirt.document.vm import Vm
 
 # Long options of the cold program; the machine's own flags have one dash.
 APP_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")
@@ -61,6 +60,7 @@ def dispatch(argv: list[str]) -> int:
 
 def _run_flags(argv: list[str]) -> int:
     from stratovirt.compat.translate import translate
+    from stratovirt.start import start
 
     return start(translate(argv))
 
@@ -72,28 +72,6 @@ def _run_profile(argv: list[str]) -> int:
 
             return app_main(["run", "--help"])
         raise UsageError("run takes one profile", hint="stratovirt run PROFILE")
-    from stratovirt.document.loader import load_vm
+    from stratovirt.start import start_profile
 
-    return start(load_vm(argv[0]))
-
-
-def start(document: Vm) -> int:
-    """Build the machine, start it, then load what serves it; return the exit status."""
-    from stratovirt.builder.build import build
-    from stratovirt.control import signals
-    from stratovirt.control.listener import Listener
-
-    signals.install()
-    try:
-        listener = Listener.bind(document.qmp.socket) if document.qmp else None
-        try:
-            machine = build(document)
-            machine.start()
-            from stratovirt.control.serve import serve
-
-            return serve(machine, listener)
-        finally:
-            if listener is not None:
-                listener.close()
-    except signals.Interrupted:
-        return 0
+    return start_profile(argv[0])

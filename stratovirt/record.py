@@ -1,7 +1,8 @@
 """Records: frozen, typed classes whose fields say everything about themselves.
 
-A field knows its type, limits, default, its key on the legacy command line and its doc line. Loading a document
-into records is the validation; JSON Schema, flag parsing, help and the manual are projections of the same fields.
+A field knows its type, limits, default, its key on the legacy command line and its doc line. Loading a
+document into records is the validation; JSON Schema, flag parsing, help and the manual are projections of the
+same fields.
 
     class Rng(Record):
         file: str = path("Host character device")
@@ -45,7 +46,7 @@ class Problem:
         *,
         suggestion: str = "",
         at_key: bool = False,
-        help: str = "",
+        help: str = "",  # noqa: A002 - what it is called everywhere else
     ) -> None:
         self.code = code
         self.path = path
@@ -59,7 +60,7 @@ class Problem:
 
 
 class Field:
-    """One key of a record. `key` is its word on a flag, `on` the flag it stands on ("" is the record's own)."""
+    """One key of a record. `key` is its word on a flag, `on` which flag ("" is the record's own)."""
 
     __slots__ = (
         "choices",
@@ -146,8 +147,8 @@ def tables(doc: str, record: type[R], **options: Any) -> Any:
     return Field("tables", doc, {"default": None, "record": record, **options})
 
 
-# Named string checks: what JSON Schema says as a regular expression, and the same test without importing `re`.
-# tests/contract holds the two against each other.
+# Named string checks: what JSON Schema says as a regular expression, and the same test without importing
+# `re`. tests/contract holds the two against each other.
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:@+-")
 
 

@@ -21,7 +21,7 @@ SECTOR = 512
 
 
 def is_bzimage(image: KernelImage) -> bool:
-    """Tell whether a file carries the setup header of a kernel that is loaded high, as the original tells it."""
+    """Tell whether a file carries the setup header of a kernel that is loaded high."""
     header = os.pread(image.fd, 0x280, 0)
     return (
         header[MAGIC_OFFSET : MAGIC_OFFSET + 4] == MAGIC
@@ -37,7 +37,9 @@ def plan(image: KernelImage) -> KernelPlan:
     setup = ((_number(header, HEADER_OFFSET, 1) or 4) + 1) * SECTOR
     wanted = setup + _number(header, 0x1F4, 4) * 16
     if image.size <= setup or (version >= 0x20C and image.size < wanted):
-        raise image.refuse(f"is cut off: its header speaks of {max(wanted, setup)} bytes, the file has {image.size}")
+        raise image.refuse(
+            f"is cut off: its header speaks of {max(wanted, setup)} bytes, the file has {image.size}"
+        )
     if version >= 0x20C and not _number(header, 0x236, 2) & XLF_KERNEL_64:
         raise image.refuse("has no 64-bit entry", hint="use a kernel built for x86_64")
     load = _number(header, 0x214, 4)  # code32_start
@@ -49,7 +51,7 @@ def plan(image: KernelImage) -> KernelPlan:
         load + ENTRY_64,
         (Segment(setup, load, body, body),),
         setup_header=header[HEADER_OFFSET : min(end_of_header, 0x280)],
-        # A relocatable kernel unpacks itself at its preferred address or where it was loaded, whichever is higher.
+        # A relocatable kernel unpacks itself where it prefers or where it was loaded, whichever is higher.
         end=max(load, _number(header, 0x258, 8) if version >= 0x20A else 0) + init_size,
         limits=(
             min(_number(header, 0x22C, 4), INITRD_MAX) if version >= 0x203 else INITRD_MAX,
@@ -60,5 +62,3 @@ def plan(image: KernelImage) -> KernelPlan:
 
 def _number(data: bytes, offset: int, size: int) -> int:
     return int.from_bytes(data[offset : offset + size], "little")
-
-

@@ -1,4 +1,7 @@
-"""ELF kernels: vmlinux and other 64-bit images, entered by their PVH note when there is one (System V ABI; Xen's pvh.h)."""
+"""ELF kernels: vmlinux and other 64-bit images, entered by their PVH note when there is one.
+
+System V ABI, chapters 4 and 5; Xen's docs/misc/pvh.pandoc.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,9 @@ def plan(image: KernelImage) -> KernelPlan:
     headers = list(_program_headers(image, header))
     loads = [_checked(image, entry) for entry in headers if entry.kind == PT_LOAD and entry.memory_size]
     if not loads:
-        raise image.refuse("is an ELF file with nothing to load", hint="name the linked vmlinux, not an object file")
+        raise image.refuse(
+            "is an ELF file with nothing to load", hint="name the linked vmlinux, not an object file"
+        )
     segments = tuple(Segment(e.offset, e.physical, e.file_size, e.memory_size) for e in loads)
     for entry in headers:
         if entry.kind == PT_NOTE:

@@ -66,7 +66,8 @@ class KernelPlan:
         self.entry = entry
         self.segments = segments
         self.setup_header = setup_header  # of a bzImage: what the zero page starts from
-        self.end = max(end, *(segment.end for segment in segments))  # first address that the kernel leaves free
+        # The first address that the kernel leaves free.
+        self.end = max(end, *(segment.end for segment in segments))
         self.initrd_max, self.cmdline_max = limits
 
 
@@ -78,7 +79,9 @@ class KernelImage:
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise HostError(f"open kernel {path}", error, hint="set `kernel` in [boot], or -kernel, to a file") from error
+            raise HostError(
+                f"open kernel {path}", error, hint="set `kernel` in [boot], or -kernel, to a file"
+            ) from error
         status = os.fstat(self.fd)
         self.size = status.st_size
         if status.st_mode & _KIND_MASK != _REGULAR:
@@ -114,7 +117,9 @@ def plan_kernel(image: KernelImage) -> KernelPlan:
         raise image.refuse("is empty")
     for magic, name in _PACKED:
         if start.startswith(magic):
-            raise image.refuse(f"is {name}-compressed", hint=f"unpack it first, or name the bzImage that {name} is part of")
+            raise image.refuse(
+                f"is {name}-compressed", hint=f"unpack it first, or name the bzImage that {name} is part of"
+            )
     if start.startswith(b"#!"):
         raise image.refuse("is a script")
     if start.startswith(elf.MAGIC):

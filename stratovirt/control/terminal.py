@@ -1,7 +1,7 @@
 """The user's terminal: raw while the guest has it, and put back on every way out.
 
 Whatever ends this process without asking it (SIGKILL, a crash in C) cannot be handled in it. So a shell waits
-on a pipe, and puts the terminal back when the pipe ends without a word. It has the default action for SIGTTOU:
+on a pipe, and puts the terminal back when the pipe ends without a word. SIGTTOU has its default action there:
 where another shell has taken the terminal back already, ours cannot touch it.
 """
 

@@ -1,4 +1,7 @@
-"""KVM's ioctls from Python: open the device, make VMs and vCPUs, set registers (Linux Documentation/virt/kvm/api.rst)."""
+"""KVM's ioctls from Python: open the device, make VMs and vCPUs, set registers.
+
+Linux Documentation/virt/kvm/api.rst.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ API_VERSION = 12
 NEEDED = ("IRQCHIP", "USER_MEMORY", "IRQFD", "IOEVENTFD", "IMMEDIATE_EXIT")
 
 _OPEN_HINTS = {
-    errno.ENOENT: "load the module (modprobe kvm_intel or kvm_amd), or turn virtualization on in the firmware",
+    errno.ENOENT: "load the module (modprobe kvm_intel or kvm_amd), or turn virtualization on in firmware",
     errno.EACCES: "add the user to the group that owns the device, often `kvm`, and log in again",
     errno.EPERM: "give this container access to the device",
     errno.ENODEV: "load the module (modprobe kvm_intel or kvm_amd)",
@@ -55,7 +58,11 @@ def _require(fd: int, path: str) -> None:
     except HostError as error:
         raise StratovirtError(f"{path} is not KVM", hint="is something else mounted in its place?") from error
     if version != API_VERSION:
-        raise StratovirtError(f"{path} speaks KVM API {version}, not {API_VERSION}", hint="use a Linux host since 2.6.22")
-    missing = [name for name in NEEDED if not call(fd, "KVM_CHECK_EXTENSION", getattr(lib, f"KVM_CAP_{name}"))]
+        raise StratovirtError(
+            f"{path} speaks KVM API {version}, not {API_VERSION}", hint="use a Linux host since 2.6.22"
+        )
+    missing = [
+        name for name in NEEDED if not call(fd, "KVM_CHECK_EXTENSION", getattr(lib, f"KVM_CAP_{name}"))
+    ]
     if missing:
         raise StratovirtError(f"KVM of this host lacks {', '.join(missing)}", hint="use a newer kernel")

@@ -62,11 +62,16 @@ class CoreVm:
 
     def write_memory(self, gpa: int, data: bytes) -> None:
         """Copy bytes into guest memory."""
-        check(f"write {len(data)} bytes at {gpa:#x} of guest memory", lib.sv_mem_write(self._handle, gpa, data, len(data)))
+        check(
+            f"write {len(data)} bytes at {gpa:#x} of guest memory",
+            lib.sv_mem_write(self._handle, gpa, data, len(data)),
+        )
 
     def load_file(self, gpa: int, fd: int, offset: int, length: int, name: str) -> None:
         """Read a piece of a file straight into guest memory."""
-        check(f"load {name} to {gpa:#x} of guest memory", lib.sv_mem_load(self._handle, gpa, fd, offset, length))
+        check(
+            f"load {name} to {gpa:#x} of guest memory", lib.sv_mem_load(self._handle, gpa, fd, offset, length)
+        )
 
     def create_vcpu(self, index: int) -> int:
         """Make a vCPU and return its descriptor, which stays ours."""

@@ -12,7 +12,7 @@ _loaded: dict[str, type[Device]] = {}
 
 
 def tables() -> dict[str, type[Device]]:
-    """Return the record of each device table, by table name: what the modules of this folder define as DEVICE."""
+    """Return the record of each device table by its name: what the modules here define as DEVICE."""
     if not _loaded:
         for name in sorted(os.listdir(os.path.dirname(__file__))):
             stem, dot, suffix = name.partition(".")

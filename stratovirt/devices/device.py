@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Device(Record):
     """A table of the document that stands for a device.
 
-    Fields marked `on="device"` are keys of the frontend's `-device`; the others are keys of `option`, the backend's own.
+    Fields marked `on="device"` are keys of the frontend's `-device`; the others are keys of `option`, the
+    backend's own.
     """
 
     named = True  # [drive.root] rather than [vsock]

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from stratovirt.machine.chassis import Chassis
 
 SECTOR = 512
-_KIND_MASK, _REGULAR, _BLOCK = 0o170000, 0o100000, 0o060000  # stat's S_IFMT, S_IFREG, S_IFBLK: `stat` costs a module
+_KIND_MASK, _REGULAR, _BLOCK = (
+    0o170000,
+    0o100000,
+    0o060000,
+)  # stat's S_IFMT, S_IFREG, S_IFBLK: `stat` costs a module
 
 
 class Drive(BackedDevice):
@@ -89,7 +93,9 @@ def _open_hint(error: OSError, *, readonly: bool) -> str:
 def _image_size(label: str, path: str, fd: int) -> int:
     kind = os.fstat(fd).st_mode & _KIND_MASK
     if kind not in {_REGULAR, _BLOCK}:
-        raise StratovirtError(f"{label}: {path} is neither a regular file nor a block device", hint="name a raw image")
+        raise StratovirtError(
+            f"{label}: {path} is neither a regular file nor a block device", hint="name a raw image"
+        )
     size = os.lseek(fd, 0, os.SEEK_END)
     if size == 0 or size % SECTOR:
         raise StratovirtError(

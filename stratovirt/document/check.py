@@ -1,4 +1,7 @@
-"""`stratovirt check`: every finding of every file, in one pass. Starts nothing, writes nothing, asks the host nothing."""
+"""`stratovirt check`: every finding of every file, in one pass.
+
+It starts nothing, writes nothing and asks the host nothing.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ def _profiles(name: str) -> list[str]:
     found = [os.path.join(folder, file) for folder, _, files in os.walk(name) for file in files]
     profiles = sorted(path for path in found if os.path.splitext(path)[1] in LANGUAGES)
     if not profiles:
-        raise UsageError(f"folder {name} holds no profile", hint="profiles end in .toml, .yaml, .yml or .json")
+        raise UsageError(
+            f"folder {name} holds no profile", hint="profiles end in .toml, .yaml, .yml or .json"
+        )
     return profiles
 
 
@@ -69,7 +74,9 @@ def _text(results: Results, *, colour: bool) -> str:
         errors += wrong
         warnings += len(findings) - wrong
         pieces.append(f"{source.path:{width}}  {_verdict(wrong, len(findings) - wrong)}\n")
-    pieces.append(f"{_count(len(results), 'file')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}\n")
+    pieces.append(
+        f"{_count(len(results), 'file')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}\n"
+    )
     return "".join(pieces)
 
 
@@ -89,6 +96,8 @@ def _confirm_by_schema(source: Source) -> None:
 
     errors = errors_of(source)
     if errors:
-        error = StratovirtError(f"{source.path}: schema and program disagree: {errors[0]}", hint="please report this")
+        error = StratovirtError(
+            f"{source.path}: schema and program disagree: {errors[0]}", hint="please report this"
+        )
         error.exit_status = 70
         raise error

@@ -1,6 +1,6 @@
-"""Finding codes: what each one means, an example that has it and one that has not. Cold; tests run the examples.
+"""Finding codes: what each one means, an example that has it and one that has not. Tests run the examples.
 
-SV0xx: the text cannot be read. SV1xx: one key is wrong. SV3xx: several keys do not go together. SV4xx: warnings.
+SV0xx: the text cannot be read. SV1xx: one key is wrong. SV3xx: keys do not go together. SV4xx: warnings.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def _code(title: str, text: str, bad: str, good: str, *, boot: str = _BOOT) -> C
 
 
 CODES: dict[str, Code] = {
-    "SV001": Code("syntax", "The text is not valid TOML, YAML or JSON at this place.", "version =\n", _HEAD + _BOOT),
+    "SV001": Code(
+        "syntax", "The text is not valid TOML, YAML or JSON at this place.", "version =\n", _HEAD + _BOOT
+    ),
     "SV002": Code(
         "too many values",
         "Aliases or nesting make the document larger than 10,000 values or 32 levels.",
@@ -43,7 +45,7 @@ CODES: dict[str, Code] = {
     ),
     "SV103": _code(
         "wrong type",
-        "The key wants a value of another type. YAML's yes, no, on and off are text in profiles: write true or false.",
+        "The key wants a value of another type. YAML's yes, no, on and off are text: write true or false.",
         '[cpu]\ncount = "two"\n',
         "[cpu]\ncount = 2\n",
     ),
@@ -53,7 +55,9 @@ CODES: dict[str, Code] = {
         "[drive.root]\nreadonly = true\n",
         '[drive.root]\nfile = "root.img"\n',
     ),
-    "SV105": _code("out of range", "The number is outside its range.", "[cpu]\ncount = 300\n", "[cpu]\ncount = 254\n"),
+    "SV105": _code(
+        "out of range", "The number is outside its range.", "[cpu]\ncount = 300\n", "[cpu]\ncount = 254\n"
+    ),
     "SV106": _code(
         "too long",
         "The text is longer than the device can carry.",
@@ -73,7 +77,10 @@ CODES: dict[str, Code] = {
         '[machine]\ntype = "microvm"\n',
     ),
     "SV301": _code(
-        "memory range", "A machine has 256M to 512G of memory.", '[memory]\nsize = "128M"\n', '[memory]\nsize = "256M"\n'
+        "memory range",
+        "A machine has 256M to 512G of memory.",
+        '[memory]\nsize = "128M"\n',
+        '[memory]\nsize = "256M"\n',
     ),
     "SV302": _code(
         "memory multiple",
@@ -130,7 +137,8 @@ CODES: dict[str, Code] = {
         "unknown bus",
         "The bus is neither pcie.0 nor the name of a root port.",
         '[balloon]\nbus = "pcie.1"\naddr = "0x0"\n',
-        '[balloon]\nbus = "pcie.1"\naddr = "0x0"\n[root_port."pcie.1"]\nport = 1\nbus = "pcie.0"\naddr = "0x1"\n',
+        '[balloon]\nbus = "pcie.1"\naddr = "0x0"\n'
+        '[root_port."pcie.1"]\nport = 1\nbus = "pcie.0"\naddr = "0x1"\n',
         boot=_STANDARD,
     ),
     "SV311": _code(

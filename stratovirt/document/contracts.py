@@ -16,6 +16,8 @@ from stratovirt.record import PATTERNS, SIZE_PATTERN, default_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stratovirt.record import Field, Record
 
     Schema = dict[str, object]
@@ -66,23 +68,10 @@ def _field(field: Field) -> Schema:
 
 
 def _type(field: Field) -> Schema:
-    if field.kind in {"text", "path"}:
-        return _text(field)
-    if field.kind == "integer":
-        return _integer(field)
-    if field.kind == "integers":
-        return {"type": "array", "items": _integer(field)}
-    if field.kind == "size":
-        return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE_PATTERN}]}
-    if field.kind == "flag":
-        return {"type": "boolean"}
-    if field.kind == "choice":
-        return {"type": "string", "enum": list(field.choices)}
-    if field.kind == "switch":
-        return {"anyOf": [{"type": "boolean"}, {"type": "string", "enum": list(field.choices)}]}
-    assert field.record is not None
-    inner = _record(field.record, title=field.name)
-    return inner if field.kind == "table" else _named(inner, field.doc)
+    if field.record is not None:
+        inner = _record(field.record, title=field.name)
+        return inner if field.kind == "table" else _named(inner, field.doc)
+    return _TYPES[field.kind](field)
 
 
 def _text(field: Field) -> Schema:
@@ -101,6 +90,26 @@ def _integer(field: Field) -> Schema:
     if field.maximum is not None:
         schema["maximum"] = field.maximum
     return schema
+
+
+def _size(_field: Field) -> Schema:
+    return {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE_PATTERN}]}
+
+
+def _choice(field: Field) -> Schema:
+    return {"type": "string", "enum": list(field.choices)}
+
+
+_TYPES: dict[str, Callable[[Field], Schema]] = {
+    "text": _text,
+    "path": _text,
+    "integer": _integer,
+    "integers": lambda field: {"type": "array", "items": _integer(field)},
+    "size": _size,
+    "flag": lambda _field: {"type": "boolean"},
+    "choice": _choice,
+    "switch": lambda field: {"anyOf": [{"type": "boolean"}, _choice(field)]},
+}
 
 
 def _named(inner: Schema, description: str) -> Schema:

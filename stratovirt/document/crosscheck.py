@@ -1,6 +1,6 @@
 """What spans several tables: references, places, names that must differ, combinations that cannot be.
 
-Pure: looks at the document only, never at the host. Codes of the SV4 series are warnings, all others are errors.
+Pure: looks at the document only, never at the host. Codes of the SV4 series are warnings, all others errors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT_BUS = "pcie.0"
 
 
 def crosscheck(vm: Vm, known: Iterable[Problem] = ()) -> list[Problem]:
-    """Return every problem that no single field shows, but for places that `known` problems are about already."""
+    """Return every problem that no single field shows, but for places of `known` problems."""
     places = [problem.path for problem in known]
     found = [problem for check in _CHECKS for problem in check(vm)]
     return [problem for problem in found if not any(_same_place(problem.path, place) for place in places)]
@@ -67,14 +67,27 @@ def _buses(vm: Vm) -> Iterator[Problem]:
         if wanted == "mmio":
             yield Problem("SV305", path, f"{device.label} '{name}' sits on PCI, and a microvm has none")
         elif device.drivers:
-            yield Problem("SV306", path, f"{device.label} '{name}' needs `bus` and `addr`: a standard_vm has no virtio-mmio")
+            yield Problem(
+                "SV306",
+                path,
+                f"{device.label} '{name}' needs `bus` and `addr`: a standard_vm has no virtio-mmio",
+            )
     if vm.machine.type == "microvm":
         for name in vm.pflash:
-            yield Problem("SV305", ("pflash", name), "a microvm has no flash", help='set type = "standard_vm" in [machine]')
+            yield Problem(
+                "SV305",
+                ("pflash", name),
+                "a microvm has no flash",
+                help='set type = "standard_vm" in [machine]',
+            )
 
 
 def _slots(vm: Vm) -> Iterator[Problem]:
-    taken = [f"{kind}.{name}" for kind, name, device in vm.devices() if device.attached() and device.transport() == "mmio"]
+    taken = [
+        f"{kind}.{name}"
+        for kind, name, device in vm.devices()
+        if device.attached() and device.transport() == "mmio"
+    ]
     limit = MMIO_SLOTS[vm.machine.arch]
     if vm.machine.type == "microvm" and len(taken) > limit:
         yield Problem(
@@ -113,7 +126,9 @@ def _pci(vm: Vm) -> Iterator[Problem]:
             continue
         if bus != ROOT_BUS and bus not in vm.root_port:
             known = ", ".join([ROOT_BUS, *vm.root_port])
-            yield Problem("SV310", (*path, "bus"), f"bus '{bus}' does not exist", help=f"known buses: {known}")
+            yield Problem(
+                "SV310", (*path, "bus"), f"bus '{bus}' does not exist", help=f"known buses: {known}"
+            )
         where = (bus, _normal_address(addr))
         if where in used:
             yield Problem("SV311", (*path, "addr"), f"{where[1]} on {bus} is taken by {used[where]}")
@@ -129,7 +144,9 @@ def _flash(vm: Vm) -> Iterator[Problem]:
     units: dict[int, str] = {}
     for name, flash in vm.pflash.items():
         if flash.unit in units:
-            yield Problem("SV312", ("pflash", name, "unit"), f"unit {flash.unit} is pflash.{units[flash.unit]} already")
+            yield Problem(
+                "SV312", ("pflash", name, "unit"), f"unit {flash.unit} is pflash.{units[flash.unit]} already"
+            )
         units[flash.unit] = name
 
 
@@ -150,7 +167,9 @@ def _consoles(vm: Vm) -> Iterator[Problem]:
 
 
 def _sockets(vm: Vm) -> Iterator[Problem]:
-    paths: list[tuple[Path, str]] = [(("console", name, "path"), item.path) for name, item in vm.console.items()]
+    paths: list[tuple[Path, str]] = [
+        (("console", name, "path"), item.path) for name, item in vm.console.items()
+    ]
     if vm.qmp is not None:
         paths.insert(0, (("qmp", "socket"), vm.qmp.socket))
     for where, path in paths:
@@ -162,7 +181,11 @@ def _sockets(vm: Vm) -> Iterator[Problem]:
 
 def _images(vm: Vm) -> Iterator[Problem]:
     drives = [(("drive", name, "file"), item.file) for name, item in vm.drive.items()]
-    read_only = {item.file for item in vm.drive.values() if all(d.readonly for d in vm.drive.values() if d.file == item.file)}
+    read_only = {
+        item.file
+        for item in vm.drive.values()
+        if all(d.readonly for d in vm.drive.values() if d.file == item.file)
+    }
     yield from _twice((pair for pair in drives if pair[1] not in read_only), "SV317", "the image")
 
 
@@ -172,12 +195,16 @@ def _nets(vm: Vm) -> Iterator[Problem]:
         if net.tap is None and not net.fds:
             yield Problem("SV318", where, f"net '{name}' has neither a tap nor fds", help='add tap = "tap0"')
         if net.mac is not None and int(net.mac[:2], 16) & 1:
-            yield Problem("SV319", (*where, "mac"), f"{net.mac} is a group address", help="make the first byte even")
+            yield Problem(
+                "SV319", (*where, "mac"), f"{net.mac} is a group address", help="make the first byte even"
+            )
         if net.vhostfds and net.vhost is False:
             yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
         if net.iothread is not None and net.vhost is True:
             yield Problem("SV403", (*where, "iothread"), "an iothread has no effect with vhost")
-    yield from _twice([(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address")
+    yield from _twice(
+        [(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address"
+    )
     yield from _twice([(("net", n, "tap"), v.tap) for n, v in vm.net.items() if v.tap], "SV321", "the tap")
 
 
@@ -193,7 +220,9 @@ def _process(vm: Vm) -> Iterator[Problem]:
 def _unattached(vm: Vm) -> Iterator[Problem]:
     for kind, name, device in vm.devices():
         if not device.attached():
-            yield Problem("SV404", _place(vm, kind, name), f"{device.label} '{name}' is described and not attached")
+            yield Problem(
+                "SV404", _place(vm, kind, name), f"{device.label} '{name}' is described and not attached"
+            )
 
 
 def _twice(pairs: Iterable[tuple[Path, str]], code: str, what: str) -> Iterator[Problem]:

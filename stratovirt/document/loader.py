@@ -67,7 +67,9 @@ class Source:
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
-            raise UnreadableError(f"read profile {path}", OSError(84, f"byte {error.start} is not UTF-8"), hint) from error
+            raise UnreadableError(
+                f"read profile {path}", OSError(84, f"byte {error.start} is not UTF-8"), hint
+            ) from error
         return cls(path, text, LANGUAGES.get(os.path.splitext(path)[1].lower(), "toml"))
 
     def locate(self, problem: Problem) -> Span:

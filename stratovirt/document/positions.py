@@ -1,4 +1,4 @@
-"""Where in a TOML text each key and value stands. Runs only after a parser has accepted the text, to place findings.
+"""Where in a TOML text each key and value stands. Runs only after a parser has accepted the text.
 
 Lines and columns count from 1, columns in characters.
 """

@@ -1,4 +1,4 @@
-"""Findings as people and programs read them: text with carets, short lines, JSON, SARIF, workflow annotations."""
+"""Findings as people and programs read them: text with carets, lines, JSON, SARIF, workflow annotations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def _text(source: Source, finding: Finding, *, colour: bool) -> str:
 def short_report(results: Results) -> str:
     """Return one line for each finding."""
     return "".join(
-        f"{source.path}:{f.span.line}:{f.span.column}: {_severity(f)}[{f.problem.code}]: {f.problem.message}\n"
+        f"{source.path}:{f.span.line}:{f.span.column}: "
+        f"{_severity(f)}[{f.problem.code}]: {f.problem.message}\n"
         for source, findings in results
         for f in findings
     )
@@ -113,7 +114,13 @@ def sarif_report(results: Results) -> str:
     """Return SARIF 2.1.0."""
     rules = sorted({f.problem.code for _, findings in results for f in findings})
     run = {
-        "tool": {"driver": {"name": "stratovirt", "version": __version__, "rules": [{"id": code} for code in rules]}},
+        "tool": {
+            "driver": {
+                "name": "stratovirt",
+                "version": __version__,
+                "rules": [{"id": code} for code in rules],
+            }
+        },
         "results": [_sarif_result(source, finding) for source, found in results for finding in found],
     }
     document = {

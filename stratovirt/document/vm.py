@@ -61,7 +61,7 @@ class Vm(_Sections):
         iothread: dict[str, Iothread] = {}
 
     def devices(self) -> Iterator[tuple[str, str, Device]]:
-        """Yield table, name and record of each device; a table that stands alone is named by its id or its table."""
+        """Yield table, name and record of each device; a lone table is named by its id or its table."""
         for kind in devices.tables():
             value = self.__dict__[kind]
             if isinstance(value, dict):

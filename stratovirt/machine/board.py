@@ -1,4 +1,4 @@
-"""Boards: what a machine type of an architecture always has, and where. Each architecture has a room of its own."""
+"""Boards: what a machine type always has, and where. Each architecture has a room of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from stratovirt.boot.kernel import KernelPlan
     from stratovirt.document.vm import Vm
     from stratovirt.machine.chassis import Chassis
 
@@ -42,7 +41,7 @@ def load(architecture: str, machine_type: str) -> Board:
     if architecture != host:
         raise StratovirtError(
             f"the machine is {architecture} and this host is {host}",
-            hint=f"run it on an {architecture} host, or set arch = \"{host}\" in [machine]",
+            hint=f'run it on an {architecture} host, or set arch = "{host}" in [machine]',
         )
     try:
         module = __import__(f"stratovirt.machine.{architecture}.{machine_type}", fromlist=["BOARD"])

@@ -8,7 +8,11 @@ from stratovirt.core import lib
 
 KVM_EXIT_FAIL_ENTRY = 9
 KVM_EXIT_INTERNAL_ERROR = 17
-_SUBERRORS = {1: "an instruction that KVM cannot emulate", 2: "two exceptions at once", 3: "a delivery that failed"}
+_SUBERRORS = {
+    1: "an instruction that KVM cannot emulate",
+    2: "two exceptions at once",
+    3: "a delivery that failed",
+}
 _CAUSES = {
     lib.SV_SHUTDOWN_POWEROFF: "poweroff",
     lib.SV_SHUTDOWN_RESET: "reset",
@@ -18,7 +22,7 @@ _OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zero
 
 
 class Event:
-    """`kind` is shutdown, vcpu-failed, device-broken, io-error, serial-room or lost; `text` is for a reader."""
+    """`kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room or lost; `text` is for a reader."""
 
     __slots__ = ("cause", "kind", "text")
 
@@ -39,7 +43,9 @@ def decode(kind: int, source: int, data: tuple[int, ...], names: dict[int, str])
     if kind == lib.SV_EVENT_VCPU_FAILED:
         return Event("vcpu-failed", _failure(source, data))
     if kind == lib.SV_EVENT_DEVICE_BROKEN:
-        return Event("device-broken", f"{device}: the guest broke queue {data[0]} (reason {data[1]}); it needs a reset")
+        return Event(
+            "device-broken", f"{device}: the guest broke queue {data[0]} (reason {data[1]}); it needs a reset"
+        )
     if kind == lib.SV_EVENT_IO_ERROR:
         operation = _OPERATIONS.get(data[1], "request")
         return Event("io-error", f"{device}: {operation} at sector {data[2]}: {os.strerror(data[0])}")

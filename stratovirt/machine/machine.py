@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from stratovirt.machine.chassis import Chassis
     from stratovirt.machine.events import Event
 
-PARK_TIMEOUT_MS = 1000  # a vCPU parks within microseconds; a host that cannot schedule it for this long is in trouble
+# A vCPU parks within microseconds; a host that cannot schedule it for this long is in trouble.
+PARK_TIMEOUT_MS = 1000
 
 
 class Machine:
@@ -33,7 +34,9 @@ class Machine:
     def pause(self) -> None:
         """Stop the vCPUs; each is parked on return."""
         if self.status != "running":
-            raise StateError(f"the machine is {self.status}, not running", hint="only a running machine can be stopped")
+            raise StateError(
+                f"the machine is {self.status}, not running", hint="only a running machine can be stopped"
+            )
         if not self._core.pause(PARK_TIMEOUT_MS):
             self._core.resume()
             raise StratovirtError(f"a vCPU did not stop within {PARK_TIMEOUT_MS} ms", hint="try again")
@@ -42,7 +45,9 @@ class Machine:
     def resume(self) -> None:
         """Let the vCPUs run on."""
         if self.status != "paused":
-            raise StateError(f"the machine is {self.status}, not paused", hint="only a paused machine can continue")
+            raise StateError(
+                f"the machine is {self.status}, not paused", hint="only a paused machine can continue"
+            )
         self._core.resume()
         self.status = "running"
 
@@ -66,7 +71,7 @@ class Machine:
         return events
 
     def feed_serial(self, data: bytes) -> int:
-        """Give the serial port input; return how many bytes it took. A serial-room event follows when it took less."""
+        """Give the serial port input; return how many bytes it took. A serial-room event may follow."""
         if self._chassis.uart is None:
             return len(data)
         return lib.sv_uart_feed(self._chassis.uart, data, len(data))

@@ -47,7 +47,10 @@ def main() -> int:
     OUTPUT.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"{'figure':36} {'ours':>9} {'QEMU':>9} {'ratio':>7}  unit  runs")
     for row in rows:
-        print(f"{row['name']:36} {row['ours']:>9} {row['peer']:>9} {row['ratio']:>7}  {row['unit']:4}  {row['runs']}")
+        print(
+            f"{row['name']:36} {row['ours']:>9} {row['peer']:>9} {row['ratio']:>7}  "
+            f"{row['unit']:4}  {row['runs']}"
+        )
     return 0
 
 

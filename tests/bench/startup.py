@@ -22,7 +22,7 @@ TIMEOUT_S = 30
 
 
 def start_once(command: CommandLine) -> tuple[float, float]:
-    """Return milliseconds to the first serial byte and private MiB without guest RAM once QMP has answered."""
+    """Return milliseconds to the first serial byte, and private MiB without guest RAM once QMP answered."""
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder, "qmp")
         words = command(tiny.build_pvh("pvh_hello"), socket)

@@ -12,7 +12,9 @@ from shutil import copytree, ignore_patterns
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LEFT_OUT = ignore_patterns(".git", ".venv", "build", "*.so", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
+LEFT_OUT = ignore_patterns(
+    ".git", ".venv", "build", "*.so", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis"
+)
 
 
 def run(*words: str | Path, cwd: Path) -> str:
@@ -67,7 +69,9 @@ def test_an_installed_wheel_runs_and_finds_its_data(wheel: Path, tmp_path: Path)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     code = "import stratovirt.core, stratovirt.paths as p; print(p.room('schemas'))"
-    said = run(sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}", cwd=tmp_path)
+    said = run(
+        sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}", cwd=tmp_path
+    )
 
     assert said.strip() == str(tmp_path / "stratovirt" / "data" / "schemas")
 

@@ -33,8 +33,12 @@ GOOD: dict[str, Any] = {
     "qmp": {"socket": "q"},
     "log": {"file": "l"},
     "process": {"freeze": True, "daemonize": False, "pidfile": "p", "seccomp": False},
-    "drive": {"root": {"file": "f", "readonly": True, "direct": False, "serial": "s", "iothread": "t", "iops": 5}},
-    "net": {"eth0": {"tap": "tap0", "mac": "52:54:00:12:34:56", "vhost": "auto", "fds": [3, 4], "addr": "0x1.0"}},
+    "drive": {
+        "root": {"file": "f", "readonly": True, "direct": False, "serial": "s", "iothread": "t", "iops": 5}
+    },
+    "net": {
+        "eth0": {"tap": "tap0", "mac": "52:54:00:12:34:56", "vhost": "auto", "fds": [3, 4], "addr": "0x1.0"}
+    },
     "console": {"c": {"path": "c.sock"}},
     "vsock": {"guest_cid": 3, "id": "v"},
     "balloon": {"deflate_on_oom": True},
@@ -45,8 +49,10 @@ GOOD: dict[str, Any] = {
     "iothread": {"t": {}},
 }
 STRANGE: list[Any] = [
-    None, True, False, 0, 1, -1, 3, 64, 255, 2**32, 1.5, "", "x", "a,b", "on", "1G", "25M6", "0x1f.7", "0x20", "\n", "é",
-    "x" * 300, [], [1], [-1], ["a"], {}, {"a": 1}, {"file": "x"}, "52:54:00:12:34:5g", "/abs", "stdio", "microvm", "auto",
+    None, True, False, 0, 1, -1, 3, 64, 255, 2**32, 1.5, "", "x", "a,b", "on", "1G",
+    "25M6", "0x1f.7", "0x20", "\n", "é",
+    "x" * 300, [], [1], [-1], ["a"], {}, {"a": 1}, {"file": "x"}, "52:54:00:12:34:5g",
+    "/abs", "stdio", "microvm", "auto",
 ]  # fmt: skip
 
 
@@ -119,6 +125,8 @@ def test_a_pattern_and_its_check_say_the_same(name: str) -> None:
         assert bool(re.search(pattern.replace("$", r"\Z"), word)) == check(word), word
 
 
-@pytest.mark.parametrize("word", ["1", "1K", "1kib", "5M", "5MiB", "2G", "", "M", "1B", "1iB", "25M6", "+1", " 1", "1T", "٣"])
+@pytest.mark.parametrize(
+    "word", ["1", "1K", "1kib", "5M", "5MiB", "2G", "", "M", "1B", "1iB", "25M6", "+1", " 1", "1T", "٣"]
+)
 def test_sizes_and_their_pattern_say_the_same(word: str) -> None:
     assert bool(re.search(SIZE_PATTERN, word)) == (parse_size(word) is not None)

@@ -63,9 +63,12 @@ def boot_profile(profile: Path) -> Report:
     return boot("run", profile)
 
 
-def flags(kernel: Sequence[Path], cmdline: str, socket: Path, *more: str | Path) -> list[str | Path]:
+def flags(
+    kernel: Sequence[Path], cmdline: str, socket: Path, *more: str | Path, memory: str = "512M"
+) -> list[str | Path]:
     """Return the command line for a kernel with its initrd."""
     return [
-        "-machine", "microvm", "-m", "512M", "-kernel", kernel[0], *(["-initrd", kernel[1]] if len(kernel) > 1 else []),
+        "-machine", "microvm", "-m", memory, "-kernel", kernel[0],
+        *(("-initrd", kernel[1]) if len(kernel) > 1 else ()),
         "-append", cmdline, "-serial", "stdio", "-qmp", f"unix:{socket}", *more,
     ]  # fmt: skip

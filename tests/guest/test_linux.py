@@ -1,4 +1,4 @@
-"""Linux guests with their real drivers: they boot by every protocol, find every device, and end the process well."""
+"""Linux guests with their real drivers: they boot by every protocol, find every device, and end well."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def file_in_image(image: Path, name: str, tmp_path: Path) -> bytes:
 
 def drive(image: Path, *, name: str = "root", more: str = "", device: str = "") -> list[str]:
     return [
-        "-drive", f"id={name},file={image},direct=off{more}", "-device", f"virtio-blk-device,drive={name}{device}"
+        "-drive", f"id={name},file={image},direct=off{more}",
+        "-device", f"virtio-blk-device,drive={name}{device}",
     ]  # fmt: skip
 
 
@@ -72,9 +73,13 @@ def test_a_kernel_boots_from_a_profile(kernel: Sequence[Path], cpus: int, root: 
 version = 1
 cpu.count = {cpus}
 memory.size = "512M"
-boot = {{ kernel = "{kernel[0]}", initrd = "{kernel[1]}", cmdline = "{words(WRITE_AND_SUM, more="root=/dev/vda")}" }}
-serial.backend = "stdio"
-iothread.disks = {{}}
+[boot]
+kernel = "{kernel[0]}"
+initrd = "{kernel[1]}"
+cmdline = "{words(WRITE_AND_SUM, more="root=/dev/vda")}"
+[serial]
+backend = "stdio"
+[iothread.disks]
 [drive.root]
 file = "root.ext4"
 direct = false
@@ -97,7 +102,9 @@ def test_a_disk_is_the_root_without_any_initrd(root: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("end", ["poweroff", "reboot", "panic"])
 @pytest.mark.parametrize("kernel", [CLOUD, SMALL], ids=["cloud", "small"])
-def test_every_end_of_a_linux_guest_ends_the_process_with_0(end: str, kernel: Sequence[Path], tmp_path: Path) -> None:
+def test_every_end_of_a_linux_guest_ends_the_process_with_0(
+    end: str, kernel: Sequence[Path], tmp_path: Path
+) -> None:
     report = boot(*flags(kernel, words(end=end), tmp_path / "qmp"))
 
     assert report.status == 0, report.errors
@@ -114,8 +121,14 @@ def test_each_way_to_reset_ends_the_process_with_0(how: str, tmp_path: Path) -> 
 
 def test_a_read_only_disk_with_a_serial_number_is_seen_as_such(root: Path, tmp_path: Path) -> None:
     before = hashlib.md5(root.read_bytes()).hexdigest()
-    script = "cat /sys/block/vda/ro /sys/block/vda/serial; dd if=/dev/zero of=/dev/vda bs=4k count=1 && exit 9; md5sum /dev/vda"
-    report = boot(*flags(SMALL, words(script), tmp_path / "qmp", *drive(root, more=",readonly=on,serial=disk-17")))
+    script = """
+cat /sys/block/vda/ro /sys/block/vda/serial
+dd if=/dev/zero of=/dev/vda bs=4k count=1 && exit 9
+md5sum /dev/vda
+"""
+    report = boot(
+        *flags(SMALL, words(script), tmp_path / "qmp", *drive(root, more=",readonly=on,serial=disk-17"))
+    )
 
     assert report.script_status == 0
     assert "disk-17" in report.text
@@ -165,15 +178,19 @@ def test_sixteen_disks_are_found_by_acpi_and_by_kernel_words(more: str, tmp_path
     script = "for disk in /dev/vd?; do dd if=$disk of=/dev/null bs=64k count=1 2>/dev/null || exit 1; done"
     report = boot(*flags(SMALL, words(script, more=more), tmp_path / "qmp", *disks))
 
-    sizes = sorted(int(line.split("bytes=")[1].split()[0]) >> 20 for line in report.facts("disk") if "vd" in line)
+    sizes = sorted(
+        int(line.split("bytes=")[1].split()[0]) >> 20 for line in report.facts("disk") if "vd" in line
+    )
     assert sizes == list(range(1, count + 1))
     assert report.script_status == 0
 
 
 def test_memory_above_4_gib_is_used(tmp_path: Path) -> None:
-    script = "dd if=/dev/zero of=/tmp/fill bs=1M count=64 2>/dev/null; grep -c 'System RAM' /proc/iomem; sed -n 's/-.*System RAM/ ram/p' /proc/iomem"
-    words_ = words(script)
-    report = boot(*flags(SMALL, words_, tmp_path / "qmp", "-smp", "1")[:3], "4G", *flags(SMALL, words_, tmp_path / "qmp")[4:])
+    script = """
+dd if=/dev/zero of=/tmp/fill bs=1M count=64 2>/dev/null
+sed -n 's/-.*System RAM/ ram/p' /proc/iomem
+"""
+    report = boot(*flags(SMALL, words(script), tmp_path / "qmp", memory="4G"))
 
     assert report.status == 0, report.errors
     assert "100000000 ram" in report.text

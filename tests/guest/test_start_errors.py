@@ -1,4 +1,4 @@
-"""Start failures: one clear message that names object, reason and next step; status 1 (2 for usage); nothing left."""
+"""Start failures: a message with object, reason and next step; status 1 (2 for usage); nothing left."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ KERNELS: dict[str, Callable[[Path], Path]] = {
     "an ELF for another machine": lambda folder: write(
         folder / "kernel", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00" + bytes(200)
     ),
-    "a truncated ELF": lambda folder: write(folder / "kernel", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00"),
+    "a truncated ELF": lambda folder: write(
+        folder / "kernel", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\x3e\x00"
+    ),
 }
 
 
@@ -140,7 +142,7 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
     assert (status, output) == (0, b"hello\n")
 
 
-def test_a_flag_that_does_not_exist_is_a_usage_error(tmp_path: Path) -> None:
+def test_a_flag_that_does_not_exist_is_a_usage_error() -> None:
     status, errors = start("--unsupport")
 
     assert status == 2
@@ -172,7 +174,9 @@ def test_more_memory_than_the_process_may_have_is_told(tmp_path: Path) -> None:
 
 
 def test_a_device_of_a_later_version_is_named(tmp_path: Path) -> None:
-    status, errors = start(*flags(tmp_path, tiny.build("hello"), "-device", "vhost-vsock-device,id=v,guest-cid=3"))
+    status, errors = start(
+        *flags(tmp_path, tiny.build("hello"), "-device", "vhost-vsock-device,id=v,guest-cid=3")
+    )
 
     assert status == 1
     assert "vsock 'v'" in errors

@@ -19,13 +19,19 @@ pytestmark = pytest.mark.kvm
 
 def flags(guest: str, socket: Path, *more: str) -> list[str]:
     return [
-        "-machine", "microvm", "-kernel", str(tiny.build(guest)), "-serial", "stdio", "-qmp", f"unix:{socket}", *more
+        "-machine", "microvm", "-kernel", str(tiny.build(guest)),
+        "-serial", "stdio", "-qmp", f"unix:{socket}", *more,
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("guest", "said"),
-    [("hello", b"hello\n"), ("reset_acpi", b"reset\n"), ("reset_i8042", b"pulse\n"), ("triple_fault", b"fault\n")],
+    [
+        ("hello", b"hello\n"),
+        ("reset_acpi", b"reset\n"),
+        ("reset_i8042", b"pulse\n"),
+        ("triple_fault", b"fault\n"),
+    ],
 )
 def test_every_way_a_guest_ends_itself_ends_the_process_well(guest: str, said: bytes, tmp_path: Path) -> None:
     socket = tmp_path / "qmp"

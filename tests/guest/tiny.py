@@ -9,7 +9,8 @@ SOURCES = Path(__file__).parent / "tiny"
 BUILT = Path(__file__).parents[2] / "build" / "tiny"
 FLAGS = [
     "-std=gnu11", "-O1", "-ffreestanding", "-nostdlib", "-static", "-fno-pic", "-no-pie", "-mcmodel=large",
-    "-mno-sse", "-mno-mmx", "-mgeneral-regs-only", "-mno-red-zone", "-fno-stack-protector", "-fcf-protection=none",
+    "-mno-sse", "-mno-mmx", "-mgeneral-regs-only", "-mno-red-zone",
+    "-fno-stack-protector", "-fcf-protection=none",
     "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none",
 ]  # fmt: skip
 

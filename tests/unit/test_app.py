@@ -30,7 +30,9 @@ def call(*words: str | Path, text: str | None = None) -> tuple[int, str, str]:
 def wrong(tmp_path: Path) -> Path:
     """Return a profile with two errors."""
     path = tmp_path / "wrong.toml"
-    path.write_text('version = 1\n[boot]\nkernel = "k"\ninitrd = "i"\n[memory]\nsize = "1M"\n[cpu]\ncuont = 1\n')
+    path.write_text(
+        'version = 1\n[boot]\nkernel = "k"\ninitrd = "i"\n[memory]\nsize = "1M"\n[cpu]\ncuont = 1\n'
+    )
     return path
 
 
@@ -66,7 +68,9 @@ def test_check_reports_as_sarif(wrong: Path) -> None:
 
 
 def test_check_reads_standard_input() -> None:
-    status, output, _ = call("check", "-", "--lang", "yaml", text="version: 1\nboot: {kernel: k, initrd: i}\n")
+    status, output, _ = call(
+        "check", "-", "--lang", "yaml", text="version: 1\nboot: {kernel: k, initrd: i}\n"
+    )
 
     assert (status, output.splitlines()[0]) == (0, "<stdin>  ok")
 
@@ -87,14 +91,28 @@ def test_one_unreadable_file_does_not_hide_the_findings_of_another(wrong: Path, 
     assert "SV301" in output
 
 
-@pytest.mark.parametrize("words", [["check"], ["nonsense"], ["check", "--format", "xml", "x"], ["explain", "SV999"], ["run"]])
+@pytest.mark.parametrize(
+    "words", [["check"], ["nonsense"], ["check", "--format", "xml", "x"], ["explain", "SV999"], ["run"]]
+)
 def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     assert call(*words)[0] == 2
 
 
 @pytest.mark.parametrize("language", ["toml", "yaml", "json"])
 def test_translate_prints_a_document_that_check_accepts(language: str, tmp_path: Path) -> None:
-    flags = ["-kernel", "/k", "-initrd", "/i", "-append", "root=UUID=x", "panic=1", "-qmp", "unix:/q", "-m", "1G"]
+    flags = [
+        "-kernel",
+        "/k",
+        "-initrd",
+        "/i",
+        "-append",
+        "root=UUID=x",
+        "panic=1",
+        "-qmp",
+        "unix:/q",
+        "-m",
+        "1G",
+    ]
     status, output, _ = call("translate", "--format", language, "--", *flags)
     profile = tmp_path / f"p.{language}"
     profile.write_text(output)

@@ -64,7 +64,7 @@ def io_port(base: int, size: int) -> bytes:
 
 
 def interrupt(gsi: int) -> bytes:
-    """Describe an exclusive, edge-triggered, active-high interrupt that the device consumes (ACPI 6.4, 6.4.3.6)."""
+    """Describe an exclusive, edge-triggered, active-high interrupt of a device (ACPI 6.4, 6.4.3.6)."""
     return b"\x89\x06\x00\x03\x01" + gsi.to_bytes(4, "little")
 
 

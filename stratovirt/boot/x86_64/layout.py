@@ -1,4 +1,4 @@
-"""Where things are on the x86_64 microvm: addresses of the original (they are what its users know), ports, lines."""
+"""Where things are on the x86_64 microvm: the original's addresses, which its users know, ports and lines."""
 
 from __future__ import annotations
 

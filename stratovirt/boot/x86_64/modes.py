@@ -13,7 +13,7 @@ TABLE_PAGES = 4
 
 
 def identity_map() -> list[tuple[int, bytes]]:
-    """Return page tables that map the first 4 GiB to themselves, so that device windows can be reached too."""
+    """Return page tables that map the first 4 GiB to themselves, device windows included."""
     directories = [layout.PD_ADDRESS + index * 0x1000 for index in range(TABLE_PAGES)]
     pointers = b"".join((address | PRESENT_WRITABLE).to_bytes(8, "little") for address in directories)
     return [

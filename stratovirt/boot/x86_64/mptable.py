@@ -26,13 +26,16 @@ def build(cpus: int) -> bytes:
     header[34:36] = len(entries).to_bytes(2, "little")
     header[36:40] = layout.LAPIC_ADDRESS.to_bytes(4, "little")
     header[7] = checksum(bytes(header) + body)
-    pointer = bytearray(b"_MP_" + (layout.MP_ADDRESS + 16).to_bytes(4, "little") + bytes([1, SPEC_REVISION]) + bytes(6))
+    pointer = bytearray(
+        b"_MP_" + (layout.MP_ADDRESS + 16).to_bytes(4, "little") + bytes([1, SPEC_REVISION]) + bytes(6)
+    )
     pointer[10] = checksum(bytes(pointer))
     return bytes(pointer) + bytes(header) + body
 
 
 def _entries(cpus: int) -> list[bytes]:
-    ioapic = cpus + 1 if cpus < 254 else 0xFE  # ids of IOAPICs and CPUs are spaces of their own since APIC 0x14
+    # Ids of IOAPICs and of CPUs are spaces of their own since APIC 0x14.
+    ioapic = cpus + 1 if cpus < 254 else 0xFE
     rows = [_processor(index) for index in range(cpus)]
     rows.append(bytes([1, ISA_BUS]) + b"ISA   ")
     rows.append(bytes([2, ioapic, APIC_VERSION, 1]) + layout.IOAPIC_ADDRESS.to_bytes(4, "little"))

@@ -53,7 +53,9 @@ class BootPlan:
         self.protocol = kernel.protocol
         self.entry = kernel.entry
         self.initrd_address = initrd_address
-        self.info_address = layout.START_INFO_ADDRESS if kernel.protocol == "pvh" else layout.ZERO_PAGE_ADDRESS
+        self.info_address = (
+            layout.START_INFO_ADDRESS if kernel.protocol == "pvh" else layout.ZERO_PAGE_ADDRESS
+        )
         self.writes: list[tuple[int, bytes]] = []
 
 
@@ -63,7 +65,8 @@ def plan(wanted: BootInput) -> BootPlan:
     kernel = wanted.kernel
     if any(segment.end > low_end for segment in kernel.segments):
         raise DocumentError(
-            f"the kernel ends at {max(s.end for s in kernel.segments):#x}, guest memory below 4 GiB at {low_end:#x}",
+            f"the kernel ends at {max(segment.end for segment in kernel.segments):#x}, "
+            f"guest memory below 4 GiB at {low_end:#x}",
             ("memory", "size"),
             "give the machine more memory",
         )
@@ -90,8 +93,8 @@ def _place_initrd(wanted: BootInput, low_end: int) -> int:
     address = (top - wanted.initrd_size) // PAGE * PAGE
     if address < wanted.kernel.end:
         raise DocumentError(
-            f"initrd {wanted.initrd_path} has {wanted.initrd_size} bytes, and between the kernel and {top:#x} there are "
-            f"{max(top - wanted.kernel.end, 0)}",
+            f"initrd {wanted.initrd_path} has {wanted.initrd_size} bytes, "
+            f"and between the kernel and {top:#x} there are {max(top - wanted.kernel.end, 0)}",
             ("boot", "initrd"),
             "give the machine more memory, or make the initrd smaller",
         )

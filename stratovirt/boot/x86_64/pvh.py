@@ -1,4 +1,4 @@
-"""PVH: the start info that Xen's boot protocol passes in EBX (xen/include/public/arch-x86/hvm/start_info.h)."""
+"""PVH: the start info that Xen's boot protocol passes in EBX (Xen's arch-x86/hvm/start_info.h)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
  *
  * Every call returns 0 or a positive value on success and -errno on failure, and sets no global state.
  *   [setup]  before the first vCPU starts     [any] at any time, from the control thread
- * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after return,
- * guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
+ * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after
+ * return, guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
  */
 #define SV_ABI_VERSION 1
 
@@ -20,14 +20,15 @@ struct sv_event {
 };
 
 #define SV_EVENT_SHUTDOWN 1 /* source: vCPU; data[0]: SV_SHUTDOWN_* */
-#define SV_EVENT_VCPU_FAILED 2 /* source: vCPU; data: exit reason, detail, RIP, errno, up to 15 code bytes in 5..6 */
+#define SV_EVENT_VCPU_FAILED                                                                                 \
+	2 /* source: vCPU; data: exit reason, detail, RIP, errno, up to 15 code bytes in 5..6 */
 #define SV_EVENT_DEVICE_BROKEN 3 /* source: device; data[0]: queue, data[1]: why (enum virtq_error) */
-#define SV_EVENT_IO_ERROR 4 /* source: device; data: errno, operation, sector */
-#define SV_EVENT_SERIAL_ROOM 5 /* the receiver of the serial port takes bytes again */
-#define SV_EVENT_LOST 6 /* data[0]: events that did not fit */
+#define SV_EVENT_IO_ERROR      4 /* source: device; data: errno, operation, sector */
+#define SV_EVENT_SERIAL_ROOM   5 /* the receiver of the serial port takes bytes again */
+#define SV_EVENT_LOST          6 /* data[0]: events that did not fit */
 
-#define SV_SHUTDOWN_POWEROFF 1 /* ACPI sleep control register */
-#define SV_SHUTDOWN_RESET 2 /* ACPI reset register or keyboard controller */
+#define SV_SHUTDOWN_POWEROFF     1 /* ACPI sleep control register */
+#define SV_SHUTDOWN_RESET        2 /* ACPI reset register or keyboard controller */
 #define SV_SHUTDOWN_TRIPLE_FAULT 3
 
 int sv_abi_version(void);
@@ -37,7 +38,8 @@ int sv_vm_create(int vm_fd, struct sv_vm **out);
 /* Stops every thread, waits for I/O in flight, frees everything. */
 void sv_vm_destroy(struct sv_vm *vm);
 
-/* [setup] Tells the core where guest memory is; Python gives it to KVM. At most 8 regions, none overlapping. */
+/* [setup] Tells the core where guest memory is; Python gives it to KVM. At most 8 regions, none overlapping.
+ */
 int sv_mem_add(struct sv_vm *vm, uint64_t gpa, uint64_t size, void *host);
 /* [setup] Reads length bytes of the file at offset into guest memory; -ENODATA when the file ends before. */
 int sv_mem_load(struct sv_vm *vm, uint64_t gpa, int fd, uint64_t offset, uint64_t length);
@@ -61,7 +63,8 @@ int sv_vcpus_stop(struct sv_vm *vm);
 int sv_events_fd(struct sv_vm *vm);
 int sv_events_take(struct sv_vm *vm, struct sv_event *out, int count);
 
-/* [setup] The ports that are always there on x86: keyboard controller (reset only), CMOS clock, ACPI sleep and reset. */
+/* [setup] The ports that are always there on x86: keyboard controller (reset only), CMOS clock, ACPI sleep
+ * and reset. */
 struct sv_board_config {
 	uint16_t i8042_port;
 	uint16_t rtc_port;
@@ -72,24 +75,25 @@ int sv_board_create(struct sv_vm *vm, const struct sv_board_config *config);
 
 /* [setup] A 16550 at a port with an interrupt line; transmits to out_fd without ever blocking on it. */
 int sv_uart_create(struct sv_vm *vm, uint16_t port, uint32_t gsi, int out_fd, struct sv_uart **out);
-/* [any] Gives the receiver bytes; returns how many it took. SV_EVENT_SERIAL_ROOM follows when it took less. */
+/* [any] Gives the receiver bytes; returns how many it took. SV_EVENT_SERIAL_ROOM follows when it took less.
+ */
 int sv_uart_feed(struct sv_uart *uart, const void *bytes, int length);
 
 /* [setup] A thread that serves queues; name has at most 15 characters. */
 int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **out);
 
-#define SV_AIO_AUTO 0 /* io_uring where the host has it */
-#define SV_AIO_SYNC 1
+#define SV_AIO_AUTO  0 /* io_uring where the host has it */
+#define SV_AIO_SYNC  1
 #define SV_AIO_URING 2
 
 struct sv_blk_config {
 	int fd;
 	uint64_t size; /* bytes; only whole sectors of 512 are shown */
 	int readonly;
-	int discard; /* the image can punch holes */
+	int discard;        /* the image can punch holes */
 	uint32_t alignment; /* of buffers, offsets and lengths for O_DIRECT; 1 when any will do */
-	uint32_t iops; /* operations each second at most; 0 for no limit */
-	int engine; /* SV_AIO_* */
+	uint32_t iops;      /* operations each second at most; 0 for no limit */
+	int engine;         /* SV_AIO_* */
 	char serial[21];
 	struct sv_iothread *iothread; /* NULL for the main I/O thread */
 };

@@ -1,4 +1,4 @@
-"""vCPUs of x86_64: what CPUID tells, model-specific and control registers, the local APIC (Intel SDM, AMD APM)."""
+"""vCPUs of x86_64: CPUID, model-specific and control registers, the local APIC (Intel SDM, AMD APM)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def _topology(entry: CData, index: int, count: int) -> None:
 
 
 def _amd_sizes(entry: CData, _index: int, count: int) -> None:
-    entry.ecx = ((count - 1).bit_length() << 12) | (count - 1)  # APM 3, E.4.7: bits of core id, cores less one
+    # APM 3, E.4.7: bits of the core id, cores less one.
+    entry.ecx = ((count - 1).bit_length() << 12) | (count - 1)
 
 
 def _amd_topology(entry: CData, index: int, _count: int) -> None:
@@ -109,7 +110,7 @@ def set_msrs(fd: int) -> None:
 
 
 def set_lapic(fd: int) -> None:
-    """Wire LINT0 to the PIC and LINT1 to NMI, as firmware leaves them (MultiProcessor Specification 1.4, 3.6.2.2)."""
+    """Wire LINT0 to the PIC and LINT1 to NMI, as firmware leaves them (MP Specification 1.4, 3.6.2.2)."""
     state = ffi.new("struct kvm_lapic_state *")
     kvm.call(fd, "KVM_GET_LAPIC", state)
     registers = ffi.buffer(state)

@@ -1,4 +1,4 @@
-"""The microvm board of x86_64: RAM, in-kernel interrupt controllers, virtio-mmio windows, a serial port, no PCI."""
+"""The microvm board of x86_64: RAM, KVM's interrupt controllers, virtio-mmio windows, a serial port."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class X86Microvm:
         kvm.call(fd, "KVM_SET_TSS_ADDR", layout.TSS_ADDRESS)
         kvm.call(fd, "KVM_CREATE_IRQCHIP")
         # The dummy speaker lets KVM answer port 0x61, which kernels read to calibrate their clocks.
-        kvm.call(fd, "KVM_CREATE_PIT2", ffi.new("struct kvm_pit_config *", {"flags": lib.KVM_PIT_SPEAKER_DUMMY}))
+        kvm.call(
+            fd, "KVM_CREATE_PIT2", ffi.new("struct kvm_pit_config *", {"flags": lib.KVM_PIT_SPEAKER_DUMMY})
+        )
 
     def create_vcpus(self, chassis: Chassis, count: int) -> None:
         """Make the vCPUs; only the first one starts by itself."""
@@ -60,7 +62,9 @@ class X86Microvm:
         """Load kernel, initrd and tables into guest memory and point vCPU 0 at the kernel."""
         path = document.boot.kernel
         if path is None:
-            raise DocumentError("a microvm needs a kernel", ("boot", "kernel"), "set `kernel` in [boot], or -kernel")
+            raise DocumentError(
+                "a microvm needs a kernel", ("boot", "kernel"), "set `kernel` in [boot], or -kernel"
+            )
         with kernels.KernelImage(path) as image:
             kernel = kernels.plan_kernel(image)
             initrd, initrd_size = _open_initrd(document.boot.initrd)
@@ -104,7 +108,9 @@ def _open_initrd(path: str | None) -> tuple[int, int]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise HostError(f"open initrd {path}", error, hint="set `initrd` in [boot], or -initrd, to a file") from error
+        raise HostError(
+            f"open initrd {path}", error, hint="set `initrd` in [boot], or -initrd, to a file"
+        ) from error
     status = os.fstat(fd)
     if (status.st_mode & 0o170000) != 0o100000:
         os.close(fd)

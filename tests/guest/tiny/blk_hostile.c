@@ -97,17 +97,17 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } attacks[] = {
-	{"loop", loop},
-	{"outside memory", outside_memory},
-	{"four GiB long", four_gib_long},
-	{"head beyond the table", head_beyond_the_table},
-	{"index far ahead", index_far_ahead},
-	{"writable first", writable_first},
-	{"queue of 65535", queue_of_65535},
-	{"queue of 0", queue_of_0},
-	{"notify before ready", notify_before_ready},
-	{"nonsense everywhere", nonsense_everywhere},
-	{"reset in flight", reset_in_flight},
+    {"loop", loop},
+    {"outside memory", outside_memory},
+    {"four GiB long", four_gib_long},
+    {"head beyond the table", head_beyond_the_table},
+    {"index far ahead", index_far_ahead},
+    {"writable first", writable_first},
+    {"queue of 65535", queue_of_65535},
+    {"queue of 0", queue_of_0},
+    {"notify before ready", notify_before_ready},
+    {"nonsense everywhere", nonsense_everywhere},
+    {"reset in flight", reset_in_flight},
 };
 
 void guest_main(void *zero_page)

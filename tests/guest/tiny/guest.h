@@ -1,4 +1,5 @@
-/* Freestanding guests in 64-bit mode: ports, MMIO, serial output. Linked flat at 16 MiB, entered at _start. */
+/* Freestanding guests in 64-bit mode: ports, MMIO, serial output. Linked flat at 16 MiB, entered at _start.
+ */
 #ifndef GUEST_H
 #define GUEST_H
 

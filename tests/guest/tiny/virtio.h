@@ -5,11 +5,28 @@
 #include "guest.h"
 
 enum {
-	MAGIC = 0x00, VERSION = 0x04, DEVICE_ID = 0x08, FEATURES = 0x10, FEATURES_SEL = 0x14,
-	DRIVER_FEATURES = 0x20, DRIVER_FEATURES_SEL = 0x24, QUEUE_SEL = 0x30, QUEUE_NUM_MAX = 0x34,
-	QUEUE_NUM = 0x38, QUEUE_READY = 0x44, QUEUE_NOTIFY = 0x50, INTERRUPT_STATUS = 0x60, INTERRUPT_ACK = 0x64,
-	STATUS = 0x70, DESC_LOW = 0x80, DESC_HIGH = 0x84, AVAIL_LOW = 0x90, AVAIL_HIGH = 0x94, USED_LOW = 0xa0,
-	USED_HIGH = 0xa4, CONFIG = 0x100,
+	MAGIC = 0x00,
+	VERSION = 0x04,
+	DEVICE_ID = 0x08,
+	FEATURES = 0x10,
+	FEATURES_SEL = 0x14,
+	DRIVER_FEATURES = 0x20,
+	DRIVER_FEATURES_SEL = 0x24,
+	QUEUE_SEL = 0x30,
+	QUEUE_NUM_MAX = 0x34,
+	QUEUE_NUM = 0x38,
+	QUEUE_READY = 0x44,
+	QUEUE_NOTIFY = 0x50,
+	INTERRUPT_STATUS = 0x60,
+	INTERRUPT_ACK = 0x64,
+	STATUS = 0x70,
+	DESC_LOW = 0x80,
+	DESC_HIGH = 0x84,
+	AVAIL_LOW = 0x90,
+	AVAIL_HIGH = 0x94,
+	USED_LOW = 0xa0,
+	USED_HIGH = 0xa4,
+	CONFIG = 0x100,
 };
 
 #define ACKNOWLEDGE 1u
@@ -44,12 +61,16 @@ struct used {
 };
 
 /* Rings and buffers live at fixed places above the image and its stack. */
-#define descs  ((volatile struct desc *)0x3000000)
-#define avail  ((volatile struct avail *)0x3001000)
-#define used   ((volatile struct used *)0x3002000)
-#define header ((volatile struct { uint32_t type, reserved; uint64_t sector; } *)0x3003000)
+#define descs ((volatile struct desc *)0x3000000)
+#define avail ((volatile struct avail *)0x3001000)
+#define used  ((volatile struct used *)0x3002000)
+#define header                                                                                               \
+	((volatile struct {                                                                                  \
+		uint32_t type, reserved;                                                                     \
+		uint64_t sector;                                                                             \
+	} *)0x3003000)
 #define status_byte (*(volatile uint8_t *)0x3004000)
-#define buffer ((volatile uint8_t *)0x3005000)
+#define buffer      ((volatile uint8_t *)0x3005000)
 
 static inline void reg_write(uint32_t offset, uint32_t value)
 {

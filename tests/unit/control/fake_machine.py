@@ -1,7 +1,7 @@
 """A machine that does nothing but remember, served by the real command in a process of its own.
 
-Run as a module: the words are descriptor numbers and the document. What the machine is asked to do is written to the
-log pipe, one line each; what its threads would tell is read from the events pipe, one line each.
+Run as a module: the words are descriptor numbers and the document. What the machine is asked to do is written
+to the log pipe, one line each; what its threads would tell is read from the events pipe, one line each.
 """
 
 from __future__ import annotations
@@ -92,23 +92,17 @@ class FakeMachine:
 
 
 def main() -> None:
-    from stratovirt import cli
-    from stratovirt.devices.serial import Serial
-    from stratovirt.document.sections import Cpu, Qmp
+    from stratovirt import cli, start
     from stratovirt.document.vm import Vm
+    from stratovirt.load import load
 
-    log, events, document = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
-    vm = Vm(
-        version=1,
-        name=document["name"],
-        cpu=Cpu(count=document["cpus"]),
-        qmp=Qmp(socket=document["qmp"]) if document["qmp"] else None,
-        serial=Serial() if document["serial"] else None,
-    )
+    log, events = int(sys.argv[1]), int(sys.argv[2])
+    vm = load(Vm, json.loads(sys.argv[3]), [])
+    assert vm is not None
     builder = types.ModuleType("stratovirt.builder.build")
     builder.build = lambda vm: FakeMachine(vm, log, events)  # type: ignore[attr-defined]
     sys.modules["stratovirt.builder.build"] = builder
-    cli.dispatch = lambda _argv: cli.start(vm)  # type: ignore[assignment]
+    cli.dispatch = lambda _argv: start.start(vm)  # type: ignore[assignment]
     cli.main()
 
 

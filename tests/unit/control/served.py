@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import signal
     from pathlib import Path
     from types import TracebackType
     from typing import Any
@@ -20,15 +22,26 @@ if TYPE_CHECKING:
 TIMEOUT_S = 20.0
 
 
+def _take_terminal() -> None:
+    """Make the terminal on standard input, if it is one, the one that controls the new session."""
+    if os.isatty(0):
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Served:
-    """A served fake machine; leaving the block kills it if it still runs."""
+    """A served fake machine; leaving the block kills it if it still runs.
+
+    Options are tables of the document, `stdin`, and `shell`: the script that starts the command ("$@").
+    """
 
     def __init__(self, qmp: Path | None, **options: Any) -> None:
         stdin = options.pop("stdin", subprocess.DEVNULL)
-        closed = options.pop("closed", False)
+        shell = options.pop("shell", "")
         self._clients: list[Client] = []
         self.path = qmp
-        document = {"name": None, "cpus": 1, "serial": False, "qmp": str(qmp) if qmp else None, **options}
+        document: dict[str, object] = {"version": 1, "cpu": {"count": options.pop("cpus", 1)}, **options}
+        if qmp is not None:
+            document["qmp"] = {"socket": str(qmp)}
         self._log, log = os.pipe()
         events, self._events = os.pipe()
         self._lines = b""
@@ -40,10 +53,16 @@ class Served:
             str(events),
             json.dumps(document),
         ]
-        if closed:
-            words = ["sh", "-c", 'exec "$@" <&-', "sh", *words]
+        if shell:
+            words = ["sh", "-c", shell, "sh", *words]
         self.process = subprocess.Popen(
-            words, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(log, events)
+            words,
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(log, events),
+            start_new_session=True,
+            preexec_fn=_take_terminal if shell else None,  # noqa: PLW1509 - only an ioctl
         )
         os.close(log)
         os.close(events)
@@ -54,8 +73,7 @@ class Served:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for client in self._clients:
-            client.close()
+        self.hang_up()
         self.process.kill()
         self.process.wait()
         os.close(self._log)
@@ -63,6 +81,11 @@ class Served:
         for stream in (self.process.stderr, self.process.stdin):
             if stream is not None:
                 stream.close()
+
+    def hang_up(self) -> None:
+        """Disconnect every client."""
+        while self._clients:
+            self._clients.pop().close()
 
     def happens(self, kind: str, text: str = "", cause: str = "") -> None:
         """Let a thread of the machine tell something."""

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import termios
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ import pytest
 from tests.unit.control.served import TIMEOUT_S, Served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 
 class Screen:
@@ -26,7 +28,7 @@ class Screen:
         self.keyboard, self.line = pty.openpty()
         self.before = self.mode()
 
-    def mode(self) -> list[object]:
+    def mode(self) -> list[Any]:
         return list(termios.tcgetattr(self.line))
 
     @property
@@ -36,6 +38,13 @@ class Screen:
 
     def type(self, keys: bytes) -> None:
         os.write(self.keyboard, keys)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait for somebody else to change the mode, which tells nobody."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not condition():
+            assert time.monotonic() < deadline
+            select.select([], [], [], 0.005)
 
     def close(self) -> None:
         for fd in (self.keyboard, self.line):
@@ -56,7 +65,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def on(screen: Screen, path: Path | None) -> Served:
-    return Served(path, serial=True, stdin=screen.line)
+    return Served(path, serial={}, stdin=screen.line)
 
 
 def test_a_terminal_is_raw_but_still_processes_output(screen: Screen, path: Path) -> None:
@@ -129,19 +138,10 @@ def test_even_a_crash_puts_the_terminal_back(number: signal.Signals, screen: Scr
         served.kill(number)
         assert served.process.stderr is not None
         served.process.wait()
-        # The guard puts the terminal back and ends; it is the last that has the terminal open but for us.
-        wait_until_restored(screen)
+        screen.wait_for(lambda: screen.mode() == screen.before)
 
     assert was_raw
     assert screen.mode() == screen.before
-
-
-def wait_until_restored(screen: Screen) -> None:
-    """Wait for the shell, which nobody else can wait for: its end is seen at the terminal only."""
-    for _ in range(int(TIMEOUT_S / 0.01)):
-        if screen.mode() == screen.before:
-            return
-        select.select([], [], [], 0.01)
 
 
 def test_no_process_is_left_when_the_machine_ends(screen: Screen, path: Path) -> None:
@@ -212,6 +212,26 @@ def test_a_terminal_that_was_changed_is_raw_again_after_the_process_was_stopped(
     assert screen.mode() == screen.before
 
 
+def test_a_terminal_is_left_to_the_shell_until_the_machine_comes_to_the_foreground(
+    screen: Screen, path: Path
+) -> None:
+    script = 'set -m; "$@" & read -r line; test "$line" = hello && fg >/dev/null'
+    with Served(path, serial={}, stdin=screen.line, shell=script) as served:
+        served_notice(served)
+        mode_in_background = screen.mode()
+        screen.type(b"hello\n")
+        screen.wait_for(lambda: screen.is_raw)
+        screen.type(b"k")
+        fed = served.fed(1)
+        served.happens("shutdown", cause="poweroff")
+        status, _ = served.finish()
+
+    assert mode_in_background == screen.before
+    assert fed == b"k"
+    assert status == 0
+    assert screen.mode() == screen.before
+
+
 def test_a_terminal_that_hangs_up_is_not_the_end_of_the_machine(screen: Screen, path: Path) -> None:
     with on(screen, path) as served:
         served_notice(served)
@@ -228,7 +248,7 @@ def test_a_terminal_that_hangs_up_is_not_the_end_of_the_machine(screen: Screen, 
 
 
 def test_a_pipe_is_read_to_its_end_which_is_not_the_end_of_the_machine(path: Path) -> None:
-    with Served(path, serial=True, stdin=subprocess.PIPE) as served:
+    with Served(path, serial={}, stdin=subprocess.PIPE) as served:
         served.has_started()
         assert served.process.stdin is not None
         served.process.stdin.write(b"\x01x" * 5000)
@@ -245,12 +265,12 @@ def test_a_pipe_is_read_to_its_end_which_is_not_the_end_of_the_machine(path: Pat
 
 
 def test_a_pipe_is_read_no_faster_than_the_guest_takes_it(path: Path) -> None:
-    with Served(path, serial=True, stdin=subprocess.PIPE) as served:
+    with Served(path, serial={}, stdin=subprocess.PIPE) as served:
         served.has_started()
         served.happens("room", "0")
         assert served.connect().ask('{"execute":"query-status"}')
         assert served.process.stdin is not None
-        os.set_blocking(served.process.stdin.fileno(), False)  # noqa: FBT003
+        os.set_blocking(served.process.stdin.fileno(), False)
         written = 0
         while select.select([], [served.process.stdin], [], 0.2)[1]:
             written += os.write(served.process.stdin.fileno(), b"x" * 1024)
@@ -268,8 +288,8 @@ def test_a_pipe_is_read_no_faster_than_the_guest_takes_it(path: Path) -> None:
 def test_other_kinds_of_input_work_as_well(kind: str, path: Path, tmp_path: Path) -> None:
     file = tmp_path / "input"
     file.write_bytes(b"line\n" * 3000)
-    fd = os.open({"file": file, "null": os.devnull}[kind], os.O_RDONLY)
-    with Served(path, serial=True, stdin=fd) as served:
+    fd = os.open({"file": str(file), "null": os.devnull}[kind], os.O_RDONLY)
+    with Served(path, serial={}, stdin=fd) as served:
         os.close(fd)
         served.has_started()
         fed = served.fed(15_000 if kind == "file" else 0)
@@ -286,7 +306,7 @@ def test_other_kinds_of_input_work_as_well(kind: str, path: Path, tmp_path: Path
 def test_a_file_waits_for_a_guest_without_room(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "input"
     file.write_bytes(b"x" * 2_000_000)
-    with file.open() as stdin, Served(path, serial=True, stdin=stdin) as served:
+    with file.open() as stdin, Served(path, serial={}, stdin=stdin) as served:
         served.has_started()
         first = served.fed(1 << 20)
         served.happens("room", str(1 << 20))
@@ -296,7 +316,7 @@ def test_a_file_waits_for_a_guest_without_room(path: Path, tmp_path: Path) -> No
 
 
 def test_a_closed_standard_input_becomes_no_file_of_the_machine(path: Path) -> None:
-    with Served(path, serial=True, stdin=None, closed=True) as served:
+    with Served(path, serial={}, stdin=None, shell='exec "$@" <&-') as served:
         served.has_started()
         link = os.readlink(f"/proc/{served.process.pid}/fd/0")
         client = served.connect()

@@ -50,17 +50,17 @@ def test_it_reads_what_json_reads(value: object) -> None:
     ],
 )
 def test_what_is_no_json_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         json_text.parse(text.encode())
 
 
 def test_bytes_that_are_no_utf8_are_a_value_error() -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         json_text.parse(b'"\xff"')
 
 
 def test_what_is_no_json_is_never_written() -> None:
     with pytest.raises(TypeError):
         json_text.line({"a": {1, 2}})
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         json_text.line(float("inf"))

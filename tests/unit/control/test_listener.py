@@ -13,7 +13,7 @@ from stratovirt.control.listener import LONGEST_PATH, Listener
 from stratovirt.errors import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -84,7 +84,12 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, nobody: None
 @pytest.mark.parametrize("kind", ["file", "folder", "link to nothing"])
 def test_what_is_no_socket_is_refused_and_stays(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "qmp"
-    {"file": path.touch, "folder": path.mkdir, "link to nothing": lambda: path.symlink_to("nowhere")}[kind]()
+    make: dict[str, Callable[[], None]] = {
+        "file": path.touch,
+        "folder": path.mkdir,
+        "link to nothing": lambda: path.symlink_to("nowhere"),
+    }
+    make[kind]()
 
     assert "there is a file that is no socket" in refusal(path).message
     assert os.path.lexists(path)

@@ -38,7 +38,8 @@ def received(**data: object) -> Arguments:
 
     def handler(_target: Target, arguments: Arguments) -> object:
         """Do something."""
-        return seen.append(arguments)
+        seen.append(arguments)
+        return {}
 
     Command("do-it", Arguments, handler).execute(
         target(), {key.replace("_", "-"): v for key, v in data.items()}

@@ -1,4 +1,4 @@
-"""From the first request to the end of the process: every way out, its event, its status, and that nothing is left."""
+"""Every way out: its event, its exit status, and that nothing is left."""
 
 from __future__ import annotations
 
@@ -91,10 +91,9 @@ def test_a_signal_ends_the_machine_in_order(number: signal.Signals, path: Path) 
 
 
 def test_a_signal_at_any_moment_of_the_start_leaves_nothing(path: Path) -> None:
-    """The process is hit as soon as its socket is seen, then when it has just started, without waiting for anything."""
-    for moment in ("bound", "started"):
+    for wait in (Served.knock, Served.has_started):
         with Served(path) as served:
-            _ = Client(path).close() if moment == "bound" else served.has_started()
+            wait(served)
             served.kill(signal.SIGTERM)
             ended = served.finish()
 
@@ -219,7 +218,7 @@ def test_a_second_machine_is_refused_at_the_same_socket(path: Path) -> None:
 
 def test_the_memory_promise_of_the_control_plane_holds(path: Path) -> None:
     """Private memory of the whole Python side once QMP has answered (SPECIFICATION.md): 8 MiB at most."""
-    with Served(path, serial=True) as served:
+    with Served(path, serial={}) as served:
         client = served.connect()
         client.ask(STATUS)
         lines = Path(f"/proc/{served.process.pid}/smaps_rollup").read_text().splitlines()

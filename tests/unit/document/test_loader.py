@@ -35,11 +35,17 @@ def places(text: str, language: str = "toml") -> list[tuple[int, int, int, str]]
         ('version = 1\n[net.é]\ntap = "t"\n', (0, 0, 0, "")),
     ],
 )
-def test_a_finding_of_a_toml_profile_stands_at_its_place(text: str, expected: tuple[int, int, int, str]) -> None:
+def test_a_finding_of_a_toml_profile_stands_at_its_place(
+    text: str, expected: tuple[int, int, int, str]
+) -> None:
     if not expected[0]:
         assert places(text + BOOT)[0][3] == "SV001"
         return
-    found = [place for place in places(text + ("" if "cpu" not in text else "\n" + BOOT)) if place[3] == expected[3]]
+    found = [
+        place
+        for place in places(text + ("" if "cpu" not in text else "\n" + BOOT))
+        if place[3] == expected[3]
+    ]
 
     assert found == [expected]
 
@@ -59,7 +65,9 @@ def test_an_array_of_integers_is_placed_by_element() -> None:
         ("version: 1\n\tcpu: 1\n", (2, 1, 1, "SV001")),
     ],
 )
-def test_a_finding_of_a_yaml_profile_stands_at_its_place(text: str, expected: tuple[int, int, int, str]) -> None:
+def test_a_finding_of_a_yaml_profile_stands_at_its_place(
+    text: str, expected: tuple[int, int, int, str]
+) -> None:
     assert places(text, "yaml") == [expected]
 
 
@@ -95,7 +103,8 @@ def test_all_findings_come_in_one_pass() -> None:
 @pytest.mark.parametrize("language", FORMATS)
 def test_what_is_written_loads_as_the_same_document(language: str) -> None:
     text = (
-        'version = 1\nname = "a \\"b\\" \\u007f é"\n[boot]\nkernel = "k"\ninitrd = "i"\ncmdline = "root=UUID=x yes: [no] #"\n'
+        'version = 1\nname = "a \\"b\\" \\u007f é"\n'
+        '[boot]\nkernel = "k"\ninitrd = "i"\ncmdline = "root=UUID=x yes: [no] #"\n'
         '[drive."d.0"]\nfile = "f"\n[iothread.t]\n[net.n]\nfds = [3, 4]\n[log]\n'
     )
     vm, findings = examine(Source("p.toml", text, "toml"))
@@ -123,7 +132,9 @@ def test_a_wrong_profile_is_refused_with_its_findings(tmp_path: Path) -> None:
         load_vm(str(profile))
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"#" * (1 << 20) + b"##"], ids=["missing", "binary", "huge"])
+@pytest.mark.parametrize(
+    "content", [None, b"\xff\xfe", b"#" * (1 << 20) + b"##"], ids=["missing", "binary", "huge"]
+)
 def test_an_unreadable_profile_is_named_and_ends_with_status_2(content: bytes | None, tmp_path: Path) -> None:
     profile = tmp_path / "p.toml"
     if content is not None:
