@@ -51,6 +51,9 @@ if TYPE_CHECKING:
         def take_events(self) -> Sequence[MachineEvent]:
             """Return what the machine's threads told since the last call."""
 
+        def live(self, table: str, name: str = "") -> object | None:
+            """Return what a device of a table lets commands do while it runs; None when there is none."""
+
         def feed_serial(self, data: bytes) -> int:
             """Give the serial port input; return how much it took. After less a serial-room event follows."""
 

@@ -23,6 +23,7 @@ class Chassis:
         self.uart: CData | None = None
         self.windows: list[tuple[int, int]] = []  # base and GSI of each virtio-mmio window, in order
         self.device_names: dict[int, str] = {}
+        self.live: dict[tuple[str, str], object] = {}  # what QMP can ask of a device, by table and name
         self._iothreads: dict[str, CData] = {}
         self._fds: list[int] = []
 

@@ -70,6 +70,13 @@ class Machine:
                 self.status = "internal-error"
         return events
 
+    def live(self, table: str, name: str = "") -> object | None:
+        """Return what realize() left for commands to use; without a name, of the one device of the table."""
+        for (kind, known), item in self._chassis.live.items():
+            if kind == table and name in {"", known}:
+                return item
+        return None
+
     def feed_serial(self, data: bytes) -> int:
         """Give the serial port input; return how many bytes it took. A serial-room event may follow."""
         if self._chassis.uart is None:

@@ -5,7 +5,7 @@
  * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after
  * return, guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
  */
-#define SV_ABI_VERSION 1
+#define SV_ABI_VERSION 2
 
 struct sv_vm;
 struct sv_iothread;

@@ -40,6 +40,8 @@ static int open_queue(struct sv_virtio *device, uint32_t index, uint32_t max_siz
 	    .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .run = on_kick, .context = queue};
 	if (queue->kick.fd < 0)
 		return -errno;
+	if (device->external)
+		return 0;
 	/* Edge-triggered: each notification is an event, and the counter need not be read. */
 	return iothread_add(device->io, &queue->kick, EPOLLIN | EPOLLET);
 }
@@ -55,6 +57,7 @@ int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_
 	device->io = plan->io;
 	device->id = (uint32_t)vm->device_count;
 	device->offered = plan->features | VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
+	device->external = plan->external;
 	device->config = plan->config;
 	device->config_size = plan->config_size;
 	device->irq_fd = -1;
@@ -67,6 +70,7 @@ int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_
 		}
 	}
 	pthread_mutex_init(&device->lock, NULL);
+	pthread_mutex_init(&device->config_lock, NULL);
 	vm->devices[vm->device_count++] = device;
 	return 0;
 }
@@ -76,6 +80,7 @@ void virtio_free(struct sv_virtio *device)
 	close_queue_fds(device);
 	if (device->irq_fd >= 0)
 		close(device->irq_fd);
+	pthread_mutex_destroy(&device->config_lock);
 	pthread_mutex_destroy(&device->lock);
 	device->ops->free(device);
 }
@@ -285,14 +290,56 @@ void virtio_notify(struct sv_virtio *device, uint32_t queue)
 		irq_raise(device->queues[queue].kick.fd);
 }
 
-uint64_t virtio_read_config(const struct sv_virtio *device, uint64_t offset, uint32_t size)
+/* How much of an access lies inside the config space; 0 for one that is beyond it or misaligned. */
+static uint32_t config_reach(const struct sv_virtio *device, uint64_t offset, uint32_t size)
 {
-	uint64_t value = 0;
-
 	if (offset >= device->config_size || offset % size != 0)
 		return 0;
-	if (size > device->config_size - offset) /* what is beyond the window reads as zero */
-		size = (uint32_t)(device->config_size - offset);
-	memcpy(&value, device->config + offset, size);
+	return size > device->config_size - offset ? device->config_size - (uint32_t)offset : size;
+}
+
+uint64_t virtio_read_config(struct sv_virtio *device, uint64_t offset, uint32_t size)
+{
+	uint32_t reach = config_reach(device, offset, size); /* what is beyond it reads as zero */
+	uint64_t value = 0;
+
+	if (reach > 0)
+		virtio_copy_config(device, (uint32_t)offset, &value, reach);
 	return value;
+}
+
+void virtio_write_config(struct sv_virtio *device, uint64_t offset, uint32_t size, uint64_t value)
+{
+	uint32_t reach = config_reach(device, offset, size);
+
+	if (reach < size || !device->ops->config_written || !(device->status & VIRTIO_STATUS_DRIVER))
+		return;
+	pthread_mutex_lock(&device->config_lock);
+	memcpy(device->config + offset, &value, size);
+	pthread_mutex_unlock(&device->config_lock);
+	device->ops->config_written(device);
+}
+
+uint32_t virtio_read_interrupt_status(const struct sv_virtio *device)
+{
+	uint32_t status = atomic_load(&device->interrupt_status);
+
+	return device->external ? status | VIRTIO_INTERRUPT_QUEUE : status;
+}
+
+void virtio_copy_config(struct sv_virtio *device, uint32_t offset, void *bytes, uint32_t size)
+{
+	pthread_mutex_lock(&device->config_lock);
+	memcpy(bytes, device->config + offset, size);
+	pthread_mutex_unlock(&device->config_lock);
+}
+
+void virtio_change_config(struct sv_virtio *device, uint32_t offset, const void *bytes, uint32_t size)
+{
+	pthread_mutex_lock(&device->config_lock);
+	memcpy(device->config + offset, bytes, size);
+	/* A driver that reads field by field sees that it has to begin anew (2.5.1). */
+	atomic_fetch_add(&device->config_generation, 1);
+	pthread_mutex_unlock(&device->config_lock);
+	virtio_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
 }

@@ -14,7 +14,7 @@
 #include "sv.h"
 #include "virtq.h"
 
-#define VIRTIO_MAX_QUEUES 8
+#define VIRTIO_MAX_QUEUES 33 /* of a network card with 16 pairs and a control queue */
 
 #define VIRTIO_STATUS_ACKNOWLEDGE 0x01 /* VIRTIO 1.2, 2.1 */
 #define VIRTIO_STATUS_DRIVER      0x02
@@ -30,9 +30,12 @@
 #define VIRTIO_INTERRUPT_QUEUE  1 /* VIRTIO 1.2, 4.2.2: InterruptStatus */
 #define VIRTIO_INTERRUPT_CONFIG 2
 
-/* All but `free` run on the device's I/O thread. */
+/* All but `free` and `config_written` run on the device's I/O thread. */
 struct virtio_ops {
 	uint32_t type; /* VIRTIO 1.2, 5 */
+	/* The driver wrote its config space, which is changed already; on a vCPU thread, with `lock` held.
+	 * NULL for a config space that a driver cannot write. */
+	void (*config_written)(struct sv_virtio *device);
 	/* The driver is ready: the started queues' rings are in place. May be NULL. */
 	void (*activate)(struct sv_virtio *device);
 	/* The driver has notified a queue that runs; a queue found broken goes to virtio_broken(). */
@@ -60,10 +63,12 @@ struct sv_virtio {
 	struct sv_vm *vm;
 	const struct virtio_ops *ops;
 	struct sv_iothread *io;
-	uint32_t id;           /* in events */
-	uint64_t offered;      /* features */
-	const uint8_t *config; /* what the driver reads; read-only for it */
+	uint32_t id;      /* in events */
+	uint64_t offered; /* features */
+	bool external;    /* the host's kernel serves the rings: see virtio_plan */
+	uint8_t *config;  /* under config_lock, once the driver can see it */
 	uint32_t config_size;
+	pthread_mutex_t config_lock; /* a leaf of the lock order: any thread, for a copy only */
 	uint32_t queue_count;
 	struct virtio_queue queues[VIRTIO_MAX_QUEUES];
 	int irq_fd; /* -1 until a transport has placed the device */
@@ -87,8 +92,11 @@ struct virtio_plan {
 	uint64_t features; /* of the device type; those of the ring are added */
 	uint32_t queue_count;
 	uint32_t queue_size;
-	const void *config;
+	void *config; /* part of the device; virtio_change_config() changes it */
 	uint32_t config_size;
+	/* Somebody else serves the rings (vhost): he reads the kick eventfds, and writes irq_fd for what he
+	 * used. There is no telling when he did, so InterruptStatus always says that a buffer was used. */
+	bool external;
 };
 
 /* Fills a zeroed device and lists it in vm, which frees it from then on; on failure nothing is left open. */
@@ -103,7 +111,9 @@ struct virtio_queue *virtio_selected_queue(struct sv_virtio *device); /* NULL wh
 bool virtio_queue_is_open(const struct sv_virtio *device);            /* queue registers take values now */
 void virtio_write_ready(struct sv_virtio *device, struct virtio_queue *queue, bool ready);
 void virtio_notify(struct sv_virtio *device, uint32_t queue); /* as an ioeventfd would */
-uint64_t virtio_read_config(const struct sv_virtio *device, uint64_t offset, uint32_t size);
+uint64_t virtio_read_config(struct sv_virtio *device, uint64_t offset, uint32_t size);
+void virtio_write_config(struct sv_virtio *device, uint64_t offset, uint32_t size, uint64_t value);
+uint32_t virtio_read_interrupt_status(const struct sv_virtio *device);
 
 /* For devices, on their I/O thread. */
 void virtio_interrupt(struct sv_virtio *device, uint32_t cause);
@@ -111,5 +121,10 @@ void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error wh
 bool virtio_is_stopping(struct sv_virtio *device);
 /* Has process() called again after other sources had their turn. */
 void virtio_process_later(struct sv_virtio *device, uint32_t queue);
+
+/* For devices, on any thread: changes bytes of the config space and tells the driver (VIRTIO 1.2, 2.5). */
+void virtio_change_config(struct sv_virtio *device, uint32_t offset, const void *bytes, uint32_t size);
+/* For devices, on any thread: copies bytes of the config space. */
+void virtio_copy_config(struct sv_virtio *device, uint32_t offset, void *bytes, uint32_t size);
 
 #endif

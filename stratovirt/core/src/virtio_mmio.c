@@ -66,7 +66,7 @@ static uint32_t read_register(struct sv_virtio *device, uint64_t offset)
 	case QUEUE_READY:
 		return read_queue(device, offset);
 	case INTERRUPT_STATUS:
-		return atomic_load(&device->interrupt_status);
+		return virtio_read_interrupt_status(device);
 	case STATUS:
 		return virtio_read_status(device);
 	case SHM_LEN_LOW ... SHM_BASE_HIGH:
@@ -165,7 +165,7 @@ static uint64_t mmio_read(void *context, uint64_t offset, uint32_t size)
 	struct sv_virtio *device = context;
 	uint64_t value = 0;
 
-	if (offset >= CONFIG) /* never changes: needs no lock */
+	if (offset >= CONFIG) /* has a lock of its own */
 		return virtio_read_config(device, offset - CONFIG, size);
 	if (!is_register(offset, size))
 		return 0;
@@ -179,10 +179,13 @@ static void mmio_write(void *context, uint64_t offset, uint32_t size, uint64_t v
 {
 	struct sv_virtio *device = context;
 
-	if (!is_register(offset, size)) /* no device has config that a driver writes */
+	if (offset < CONFIG && !is_register(offset, size))
 		return;
 	pthread_mutex_lock(&device->lock);
-	write_register(device, offset, (uint32_t)value);
+	if (offset >= CONFIG)
+		virtio_write_config(device, offset - CONFIG, size, value);
+	else
+		write_register(device, offset, (uint32_t)value);
 	pthread_mutex_unlock(&device->lock);
 }
 

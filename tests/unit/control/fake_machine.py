@@ -78,6 +78,10 @@ class FakeMachine:
             return None
         return FakeEvent(**words)
 
+    def live(self, table: str, name: str = "") -> object | None:
+        self.note(f"live {table} {name}")
+        return None
+
     def feed_serial(self, data: bytes) -> int:
         taken = min(len(data), self.room)
         self.room -= taken
