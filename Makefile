@@ -36,7 +36,9 @@ guests: core assets ## the tests that boot Linux: on this host if it can, else i
 	@$(RIG) linux --writable build --timeout 2400 -- $(BIN)/python -m pytest -m linux tests/guest
 
 core: $(INSTALLED) ## build the C core in place
-	@$(BIN)/python setup.py -q build_ext --inplace
+	@$(BIN)/python -W ignore setup.py -q build_ext --inplace
+	@$(BIN)/python -m compileall -q stratovirt
+	@$(BIN)/python -m stratovirt.image
 
 assets: packages ## make the guest kernels, initramfs and disks (10 minutes, once)
 	@$(RIG) assets
@@ -55,7 +57,7 @@ contracts: core ## write schemas/ and compat/*.json from the code
 	$(BIN)/python -m stratovirt.document.contracts
 
 clean: ## remove what was built here; the cache of guest images stays
-	rm -rf build dist *.egg-info stratovirt/core/*.so stratovirt/core/_core.c .venv
+	rm -rf build dist *.egg-info stratovirt/start.image stratovirt/core/*.so stratovirt/core/_core.c .venv
 
 # pip is upgraded first: the console scripts that older ones write import `re`, which costs every start.
 $(INSTALLED): pyproject.toml setup.py

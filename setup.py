@@ -1,6 +1,7 @@
 """What pyproject.toml cannot say: the C core, and the data rooms that a wheel carries."""
 
 from pathlib import Path
+from runpy import run_path
 from shutil import rmtree
 
 from setuptools import setup
@@ -24,6 +25,13 @@ class BuildPyWithData(build_py):
                 target = Path(self.build_lib, "stratovirt", "data", source)
                 self.mkpath(str(target.parent))
                 self.copy_file(str(source), str(target))
+        self._write_image()
+
+    def _write_image(self) -> None:
+        """Write the image that a start reads (stratovirt/image.py), for the Python that builds the wheel."""
+        scope = run_path("stratovirt/image.py", run_name="image")
+        target = Path(self.build_lib, "stratovirt", scope["NAME"])
+        target.write_bytes(scope["build"]("stratovirt", "stratovirt", final=True))
 
 
 setup(cffi_modules=["stratovirt/core/build.py:ffibuilder"], cmdclass={"build_py": BuildPyWithData})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stratovirt.document.vm import Vm
@@ -28,9 +30,19 @@ def start(document: Vm) -> int:
             machine.start()
             from stratovirt.control.serve import serve
 
+            _settle()
             return serve(machine, listener)
         finally:
             if listener is not None:
                 listener.close()
     except signals.Interrupted:
         return 0
+
+
+def _settle() -> None:
+    """Go from starting to running: nothing made so far becomes garbage, and few modules are still to come."""
+    from stratovirt import image
+
+    image.drop()
+    gc.freeze()
+    gc.enable()

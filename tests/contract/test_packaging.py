@@ -59,6 +59,7 @@ def test_the_wheel_carries_data_rooms_and_no_sources_of_the_core(wheel: Path) ->
     names = zipfile.ZipFile(wheel).namelist()
 
     assert "stratovirt/data/schemas/vm.schema.json" in names
+    assert "stratovirt/start.image" in names
     assert "stratovirt/data/profiles/microvm.toml" in names
     assert any(name.startswith("stratovirt/core/_core.") and name.endswith(".so") for name in names)
     assert [name for name in names if name.endswith((".c", ".h"))] == []
@@ -68,7 +69,7 @@ def test_the_wheel_carries_data_rooms_and_no_sources_of_the_core(wheel: Path) ->
 def test_an_installed_wheel_runs_and_finds_its_data(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    code = "import stratovirt.core, stratovirt.paths as p; print(p.room('schemas'))"
+    code = "import stratovirt.cli, stratovirt.core, stratovirt.paths as p; print(p.room('schemas'))"
     said = run(
         sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {code}", cwd=tmp_path
     )

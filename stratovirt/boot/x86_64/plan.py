@@ -74,10 +74,11 @@ def plan(wanted: BootInput) -> BootPlan:
     boot = BootPlan(kernel, initrd[0])
     line = cmdline.build(wanted.cmdline, wanted.slots, kernel.cmdline_max)
     rsdp, tables = acpi.build(wanted.cpus, wanted.slots, serial=wanted.serial)
-    boot.writes += modes.tables()
-    if kernel.protocol == "pvh":
+    boot.writes += modes.descriptors()
+    if kernel.protocol == "pvh":  # entered without paging
         boot.writes.append((layout.START_INFO_ADDRESS, pvh.build(wanted.ram_size, initrd, rsdp)))
     else:
+        boot.writes += modes.identity_map()
         page = zero_page.build(kernel.setup_header, wanted.ram_size, len(line) - 1, initrd, rsdp)
         boot.writes.append((layout.ZERO_PAGE_ADDRESS, page))
     boot.writes.append((layout.CMDLINE_ADDRESS, line))

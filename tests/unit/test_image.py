@@ -1,0 +1,83 @@
+"""The start image: modules come from it, but never stale ones, and never of another Python."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stratovirt import image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Return a package that can be imported."""
+    package = tmp_path / "imaged"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("VALUE = 1\n")
+    (package / "inner" / "__init__.py").write_text("")
+    (package / "inner" / "deep.py").write_text("VALUE = 2\n")
+    sys.path.insert(0, str(tmp_path))
+    yield package
+    sys.path.remove(str(tmp_path))
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, image.Image)]
+    for name in [name for name in sys.modules if name.split(".")[0] == "imaged"]:
+        del sys.modules[name]
+
+
+def install(folder: Path, *, final: bool = False) -> image.Image:
+    found = image.read(str(folder), image.build(str(folder), "imaged", final=final))
+    assert found is not None
+    sys.meta_path.insert(0, found)
+    return found
+
+
+def test_modules_come_from_the_image_and_know_their_files(folder: Path) -> None:
+    found = install(folder)
+    deep = __import__("imaged.inner.deep", fromlist=["VALUE"])
+
+    assert deep.VALUE == 2
+    assert deep.__spec__ is not None
+    assert deep.__spec__.loader is found
+    assert deep.__file__ == str(folder / "inner" / "deep.py")
+    assert sys.modules["imaged"].__path__ == [str(folder)]
+
+
+def test_a_module_that_changed_is_read_from_its_source(folder: Path) -> None:
+    install(folder)
+    (folder / "inner" / "deep.py").write_text("VALUE = 33\n")
+    deep = __import__("imaged.inner.deep", fromlist=["VALUE"])
+
+    assert deep.VALUE == 33
+
+
+def test_a_module_that_was_removed_is_gone(folder: Path) -> None:
+    install(folder)
+    os.remove(folder / "inner" / "deep.py")
+
+    with pytest.raises(ModuleNotFoundError):
+        __import__("imaged.inner.deep", fromlist=["VALUE"])
+
+
+def test_a_final_image_needs_no_source(folder: Path) -> None:
+    install(folder, final=True)
+    os.remove(folder / "inner" / "deep.py")
+
+    assert __import__("imaged.inner.deep", fromlist=["VALUE"]).VALUE == 2
+
+
+@pytest.mark.parametrize("data", [b"", b"something else", image._head(), image._head() + b"\x00\x01"])
+def test_what_is_no_image_of_this_python_is_ignored(data: bytes) -> None:
+    assert image.read("/nowhere", data) is None
+
+
+def test_an_image_of_another_python_is_ignored(folder: Path) -> None:
+    data = image.build(str(folder), "imaged", final=True).replace(b"cpython-", b"cpython-9", 1)
+
+    assert image.read(str(folder), data) is None
