@@ -43,8 +43,8 @@ def test_modules_come_from_the_image_and_know_their_files(folder: Path) -> None:
     deep = __import__("imaged.inner.deep", fromlist=["VALUE"])
 
     assert deep.VALUE == 2
-    assert deep.__spec__ is not None
-    assert deep.__spec__.loader is found
+    loader: object = deep.__spec__ and deep.__spec__.loader
+    assert loader is found
     assert deep.__file__ == str(folder / "inner" / "deep.py")
     assert sys.modules["imaged"].__path__ == [str(folder)]
 
