@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 from stratovirt.builder import memory
 from stratovirt.core.vm import CoreVm
 from stratovirt.errors import StratovirtError
@@ -21,6 +23,7 @@ def build(document: Vm) -> Machine:
     chassis = Chassis(CoreVm(), board)
     try:
         ram = memory.allocate(document.memory)
+        chassis.core.describe_memory(page_size=mmap.PAGESIZE, shared=document.memory.share)
         offset = 0
         for gpa, size in board.memory_regions(document.memory.size):
             chassis.core.add_memory(gpa, ram, offset, size)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
         @property
         def kind(self) -> str:
-            """One of shutdown, vcpu-failed, device-broken, io-error, serial-room, lost."""
+            """As machine/events.py says."""
 
         @property
         def cause(self) -> str:

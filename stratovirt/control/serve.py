@@ -102,6 +102,9 @@ class _Service:
         elif event.kind == "serial-room":
             if self._console is not None:
                 self._console.go_on()
+        elif event.kind == "balloon":
+            if self._server is not None:
+                self._server.balloon_changed()
         else:
             self._notices.tell(event.text)
 

@@ -60,6 +60,10 @@ class CoreVm:
         check("tell the core of guest memory", lib.sv_mem_add(self._handle, gpa, size, host))
         self._memory.append(buffer)
 
+    def describe_memory(self, *, page_size: int, shared: bool) -> None:
+        """Tell of which host pages guest memory is made, and whether others can map it; before devices."""
+        check(f"use host pages of {page_size} bytes", lib.sv_mem_kind(self._handle, page_size, int(shared)))
+
     def write_memory(self, gpa: int, data: bytes) -> None:
         """Copy bytes into guest memory."""
         check(

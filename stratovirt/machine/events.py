@@ -22,7 +22,10 @@ _OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zero
 
 
 class Event:
-    """`kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room or lost; `text` is for a reader."""
+    """`text` is for a reader.
+
+    `kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room, balloon, balloon-kept or lost.
+    """
 
     __slots__ = ("cause", "kind", "text")
 
@@ -37,21 +40,36 @@ class Event:
 
 def decode(kind: int, source: int, data: tuple[int, ...], names: dict[int, str]) -> Event:
     """Return the event for its words; `names` says what devices are called."""
-    device = names.get(source, f"device {source}")
     if kind == lib.SV_EVENT_SHUTDOWN:
         return Event("shutdown", cause=_CAUSES.get(data[0], "reset"))
     if kind == lib.SV_EVENT_VCPU_FAILED:
         return Event("vcpu-failed", _failure(source, data))
-    if kind == lib.SV_EVENT_DEVICE_BROKEN:
-        return Event(
-            "device-broken", f"{device}: the guest broke queue {data[0]} (reason {data[1]}); it needs a reset"
-        )
-    if kind == lib.SV_EVENT_IO_ERROR:
-        operation = _OPERATIONS.get(data[1], "request")
-        return Event("io-error", f"{device}: {operation} at sector {data[2]}: {os.strerror(data[0])}")
-    if kind == lib.SV_EVENT_SERIAL_ROOM:
-        return Event("serial-room")
+    if kind in _BARE:
+        return Event(_BARE[kind])
+    if kind in _OF_DEVICES:
+        name, text = _OF_DEVICES[kind]
+        return Event(name, f"{names.get(source, f'device {source}')}: {text(data)}")
     return Event("lost", f"{data[0]} events did not fit")
+
+
+def _broken(data: tuple[int, ...]) -> str:
+    return f"the guest broke queue {data[0]} (reason {data[1]}); it needs a reset"
+
+
+def _io_error(data: tuple[int, ...]) -> str:
+    return f"{_OPERATIONS.get(data[1], 'request')} at sector {data[2]}: {os.strerror(data[0])}"
+
+
+def _kept(data: tuple[int, ...]) -> str:
+    return f"the host does not take back what the guest gives: {os.strerror(data[0])}"
+
+
+_BARE = {lib.SV_EVENT_SERIAL_ROOM: "serial-room", lib.SV_EVENT_BALLOON: "balloon"}
+_OF_DEVICES = {
+    lib.SV_EVENT_DEVICE_BROKEN: ("device-broken", _broken),
+    lib.SV_EVENT_IO_ERROR: ("io-error", _io_error),
+    lib.SV_EVENT_BALLOON_KEPT: ("balloon-kept", _kept),
+}
 
 
 def _failure(vcpu: int, data: tuple[int, ...]) -> str:

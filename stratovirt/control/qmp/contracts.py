@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
-from stratovirt.control.qmp import lifecycle, queries
+from stratovirt.control.qmp.commands import queries
 from stratovirt.control.qmp.events import EVENTS
 from stratovirt.control.qmp.registry import COMMANDS
+from stratovirt.paths import room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
 
     Entry = dict[str, object]
 
-_COMMAND_ROOMS = (lifecycle, queries)  # importing them declares their commands
 _TYPES = {
     "text": "string",
     "path": "string",
@@ -57,3 +58,14 @@ def _member(field: Field) -> Entry:
     if field.record is not None:
         entry["members"] = _members(field.record)
     return entry
+
+
+def write(root: str) -> None:
+    """Write the generated files below the top of the project."""
+    for path, text in projections().items():
+        with open(f"{root}/{path}", "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    write(os.path.dirname(room("compat")))

@@ -8,11 +8,18 @@ from stratovirt.record import Record, choice, flag
 
 REASONS = ("guest-shutdown", "host-qmp-quit", "host-signal", "host-ui", "host-error")  # QEMU's ShutdownCause
 
+EVENTS: list[type[Event]] = []  # all that are declared anywhere
+
 
 class Event(Record):
     """Something that happened; the fields are its data."""
 
     event = ""
+
+    def __init_subclass__(cls) -> None:
+        """Collect the events."""
+        super().__init_subclass__()
+        EVENTS.append(cls)
 
     def message(self) -> dict[str, object]:
         """Return the event as it is sent, as of now."""
@@ -40,6 +47,3 @@ class Shutdown(Event):
     event = "SHUTDOWN"
     guest: bool = flag("The guest asked for it")
     reason: str = choice("Why; guest-shutdown is any end that the guest wanted, a reset too", REASONS)
-
-
-EVENTS = (Stop, Resume, Shutdown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratovirt.control.qmp import lifecycle, queries
+from stratovirt.control.qmp.commands.balloon import Announcer
 from stratovirt.control.qmp.registry import Target
 from stratovirt.control.qmp.session import Session
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from stratovirt.control.machine_protocol import ServedMachine
     from stratovirt.control.qmp.events import Event
 
-_COMMAND_ROOMS = (lifecycle, queries)  # importing them declares their commands
 RETRY_S = 0.1  # when the process has no descriptor left for a client
 
 
@@ -28,6 +27,7 @@ class Server:
         self._loop = loop
         self._listener = listener
         self._target = Target(machine, self.emit, end)
+        self._balloon = Announcer(loop, self._target)
         self._session: Session | None = None
         self._open = True
         self._wait_for_client()
@@ -37,9 +37,14 @@ class Server:
         if self._session is not None:
             self._session.emit(event)
 
+    def balloon_changed(self) -> None:
+        """The guest changed its balloon: clients will be told."""
+        self._balloon.changed()
+
     def stop_requests(self) -> None:
         """Execute nothing more and let nobody in; what is being answered gets its answer."""
         self._open = False
+        self._balloon.close()
         self._loop.remove_reader(self._listener.fd)
         if self._session is not None:
             self._session.stop_requests()

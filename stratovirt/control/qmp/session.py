@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import monotonic
 
 from stratovirt.control.qmp import json_text
+from stratovirt.control.qmp.commands.queries import VERSION
 from stratovirt.control.qmp.framing import Framer, FramingError
-from stratovirt.control.qmp.queries import VERSION
 from stratovirt.control.qmp.registry import execute, shortened
 from stratovirt.control.qmp.throttle import REFUSAL, Bucket
 from stratovirt.errors import QmpError, StratovirtError

@@ -103,3 +103,33 @@ int sv_blk_create(struct sv_vm *vm, const struct sv_blk_config *config, struct s
 int sv_mmio_place(struct sv_vm *vm, struct sv_virtio *device, uint64_t base, uint32_t gsi);
 /* [any] The number that events carry for the device. */
 int sv_virtio_id(struct sv_virtio *device);
+
+/* [setup] What guest memory is made of: bytes of one host page, and whether others can map it too. Without
+ * this call it is private memory of the host's usual pages. Before the devices are made. */
+int sv_mem_kind(struct sv_vm *vm, uint64_t page_size, int shared);
+
+#define SV_EVENT_BALLOON      24 /* source: device; the guest's memory changed: see sv_balloon_read */
+#define SV_EVENT_BALLOON_KEPT 25 /* source: device; data[0]: errno of memory that the host refused; once */
+
+#define SV_BALLOON_STATS 10 /* VIRTIO 1.2, 5.5.6.4: tags 0 to 9 */
+
+struct sv_balloon_config {
+	int deflate_on_oom;
+	int reporting;           /* offer free page reporting */
+	uint32_t stats_interval; /* seconds between two questions for statistics; 0 for none unasked */
+};
+struct sv_balloon_state {
+	int active;           /* a driver serves the balloon */
+	uint64_t actual;      /* bytes that the guest has */
+	uint64_t stats_time;  /* seconds since 1970 when the guest told; 0 for never */
+	uint32_t stats_known; /* bit n: stats[n] was told */
+	uint64_t stats[SV_BALLOON_STATS];
+};
+/* [setup] A virtio-balloon device. */
+int sv_balloon_create(struct sv_vm *vm, const struct sv_balloon_config *config, struct sv_virtio **out);
+/* [any] Asks the guest to make do with so many bytes; more than there are means all. */
+int sv_balloon_set_target(struct sv_virtio *device, uint64_t bytes);
+/* [any] Reads what is known, without waiting; the next change is an SV_EVENT_BALLOON again. */
+void sv_balloon_read(struct sv_virtio *device, struct sv_balloon_state *out);
+/* [any] Asks the guest for newer statistics, without waiting. */
+int sv_balloon_ask_stats(struct sv_virtio *device);

@@ -37,7 +37,9 @@ struct vcpu {
 struct sv_vm {
 	int fd; /* KVM's VM, or -1 */
 	struct guestmem memory;
-	struct bus ports; /* x86 I/O ports */
+	uint64_t page_size; /* of the host pages that guest memory is made of */
+	bool memory_shared; /* others can map it: pages go back by MADV_REMOVE */
+	struct bus ports;   /* x86 I/O ports */
 	struct bus mmio;
 	struct events events;
 

@@ -19,6 +19,7 @@ int sv_vm_create(int vm_fd, struct sv_vm **out)
 
 	if (!vm)
 		return -ENOMEM;
+	vm->page_size = (uint64_t)sysconf(_SC_PAGESIZE);
 	vm->fd = vm_fd < 0 ? -1 : dup(vm_fd);
 	if (vm_fd >= 0 && vm->fd < 0) {
 		error = -errno;
@@ -71,6 +72,15 @@ void sv_vm_destroy(struct sv_vm *vm)
 int sv_mem_add(struct sv_vm *vm, uint64_t gpa, uint64_t size, void *host)
 {
 	return guestmem_add(&vm->memory, gpa, size, host);
+}
+
+int sv_mem_kind(struct sv_vm *vm, uint64_t page_size, int shared)
+{
+	if (page_size < (uint64_t)sysconf(_SC_PAGESIZE) || (page_size & (page_size - 1)) != 0)
+		return -EINVAL;
+	vm->page_size = page_size;
+	vm->memory_shared = shared != 0;
+	return 0;
 }
 
 int sv_mem_load(struct sv_vm *vm, uint64_t gpa, int fd, uint64_t offset, uint64_t length)
