@@ -4,9 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Protocol
 
+    from stratovirt.control.qmp.shelf import Slot
     from stratovirt.document.vm import Vm
 
     class MachineEvent(Protocol):
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
         def live(self, table: str, name: str = "") -> object | None:
             """Return what a device of a table lets commands do while it runs; None when there is none."""
+
+        def slots(self, table: str) -> Mapping[str, Slot]:
+            """Return the devices of a table whose backends can be replaced, in the order of the slots."""
 
         def feed_serial(self, data: bytes) -> int:
             """Give the serial port input; return how much it took. After less a serial-room event follows."""

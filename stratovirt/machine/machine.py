@@ -8,6 +8,8 @@ from stratovirt.machine.events import decode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stratovirt.document.vm import Vm
     from stratovirt.machine.chassis import Chassis
     from stratovirt.machine.events import Event
@@ -76,6 +78,14 @@ class Machine:
             if kind == table and name in {"", known}:
                 return item
         return None
+
+    def slots(self, table: str) -> dict[str, Any]:
+        """Return the devices of a table whose backends can be replaced, in the order of the slots."""
+        return {
+            name: item
+            for (kind, name), item in self._chassis.live.items()
+            if kind == table and hasattr(item, "plug")
+        }
 
     def feed_serial(self, data: bytes) -> int:
         """Give the serial port input; return how many bytes it took. A serial-room event may follow."""

@@ -148,7 +148,7 @@ def test_requests_with_a_few_wrong_bytes_are_survived(seed: int, served: Served)
     assert client.receive_all()
 
 
-def test_descriptors_that_are_passed_along_are_not_kept(served: Served) -> None:
+def test_descriptors_that_nobody_names_do_not_pile_up(served: Served) -> None:
     client = served.connect()
     client.ask(STATUS)
     fds = Path(f"/proc/{served.process.pid}/fd")
@@ -156,5 +156,9 @@ def test_descriptors_that_are_passed_along_are_not_kept(served: Served) -> None:
     for _ in range(10):
         socket.send_fds(client.socket, [STATUS.encode()], [0, 0, 0])
         client.receive()
+    kept = len(list(fds.iterdir())) - before
+    client.close()
+    served.connect()
 
+    assert kept == 3  # the last ones wait for getfd
     assert len(list(fds.iterdir())) == before

@@ -12,6 +12,8 @@ The first line of the function's docstring is the command's documentation. What 
 
 from __future__ import annotations
 
+from stratovirt.control.qmp.descriptors import Descriptors
+from stratovirt.control.qmp.shelf import Shelf
 from stratovirt.errors import QmpError
 from stratovirt.load import load
 from stratovirt.record import Record
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
 class Target:
     """What a command can work on: the machine, its clients, and the end of the process."""
 
-    __slots__ = ("emit", "end", "machine")
+    __slots__ = ("descriptors", "emit", "end", "machine", "shelf")
 
     def __init__(
         self, machine: ServedMachine, emit: Callable[[Event], None], end: Callable[[Event], None]
     ) -> None:
         self.machine = machine
+        self.descriptors = Descriptors()
+        self.shelf = Shelf()
         self.emit = emit
         self.end = end  # after the reply; the event says why
 

@@ -59,6 +59,8 @@ class Server:
         self._open = False
         if self._session is not None:
             self._session.close()
+        self._target.shelf.close()
+        self._target.descriptors.close()
 
     def _wait_for_client(self) -> None:
         self._session = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET
 from time import monotonic
 
 from stratovirt.control.qmp import json_text
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 GREETING: Message = {"QMP": {"version": VERSION, "capabilities": []}}
 READ_AT_ONCE = 16 << 10  # bytes; bounds what one turn of the loop costs
 UNSENT_AT_MOST = 4 << 20  # bytes; who leaves more unread is disconnected. The longest id, escaped, fits
+INT_SIZE = 4
+RIGHTS_SPACE = CMSG_SPACE(16 * INT_SIZE)  # the kernel closes what does not fit
 DISCARDS = 16  # reads; a client that keeps sending must not keep us
 _MEMBERS = ("execute", "arguments", "id")
 
@@ -75,13 +78,14 @@ class Session:
         self._loop.remove_writer(self._fd)
         self._discard_input()
         self._socket.close()
+        self._target.descriptors.forget_received()
         self._on_closed()
         if self._on_sent is not None:
             self._on_sent()
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(READ_AT_ONCE)
+            data = self._receive()
         except BlockingIOError:
             return
         except OSError:
@@ -94,6 +98,15 @@ class Session:
             self._answer(message)
             if self._closed or not self._obeys:
                 return
+
+    def _receive(self) -> bytes:
+        """Return bytes; descriptors that came with them wait for getfd."""
+        data, rights, _flags, _from = self._socket.recvmsg(READ_AT_ONCE, RIGHTS_SPACE, MSG_CMSG_CLOEXEC)
+        for level, kind, numbers in rights:
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS):
+                whole = len(numbers) // INT_SIZE * INT_SIZE
+                self._target.descriptors.receive(list(memoryview(numbers[:whole]).cast("i")))
+        return data
 
     def _hear_the_end(self) -> None:
         """The client sends nothing more, but may still read: it gets what it asked for."""

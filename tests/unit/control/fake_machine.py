@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from stratovirt.errors import StateError, StratovirtError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stratovirt.document.vm import Vm
 
 VCPU_THREADS = 1000  # the first vCPU's id; the others count up
@@ -27,6 +29,28 @@ class FakeEvent:
         self.cause = cause
 
 
+class FakeSlot:
+    """A disk or card; a backend whose path or tap is `bad` cannot be used."""
+
+    def __init__(self, note: Callable[[str], None], held: str = "") -> None:
+        self._note = note
+        self._held = held
+
+    def info(self) -> dict[str, object] | None:
+        return {"file": self._held} if self._held else None
+
+    def plug(self, **backend: object) -> None:
+        name = str(backend.get("path") or backend.get("tap") or backend.get("fds"))
+        if name.endswith("bad"):
+            raise StratovirtError(f"open {name}: it is bad", hint="name a better one")
+        self._held = name
+        self._note(f"plug {sorted(backend.items())}")
+
+    def unplug(self) -> None:
+        self._note(f"unplug {self._held}")
+        self._held = ""
+
+
 class FakeMachine:
     """`log` and `events` are pipes; without them nothing is told and nothing is remembered."""
 
@@ -37,6 +61,10 @@ class FakeMachine:
         self.room = 1 << 20
         self.broken = ""
         self._log = log
+        self.slots_of = {
+            "drive": {"root": FakeSlot(self.note, "/root.img"), "slot 1": FakeSlot(self.note)},
+            "net": {"slot 0": FakeSlot(self.note)},
+        }
 
     def note(self, text: str) -> None:
         if self._log >= 0:
@@ -81,6 +109,9 @@ class FakeMachine:
     def live(self, table: str, name: str = "") -> object | None:
         self.note(f"live {table} {name}")
         return None
+
+    def slots(self, table: str) -> dict[str, FakeSlot]:
+        return self.slots_of[table]
 
     def feed_serial(self, data: bytes) -> int:
         taken = min(len(data), self.room)

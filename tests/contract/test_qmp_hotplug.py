@@ -1,0 +1,208 @@
+"""Hot replace and passed descriptors (guidebook, 3.3.5 and 3.4) as conversations."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.control.served import Client, Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """Return a machine with two places for disks, of which one is taken, and one for cards."""
+    with Served(tmp_path / "qmp") as running:
+        running.has_started()
+        yield running
+
+
+@pytest.fixture
+def client(served: Served) -> Client:
+    """Return a client that has been greeted."""
+    return served.connect()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    """Return the path of an image."""
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(4096))
+    return str(path)
+
+
+def call(client: Client, name: str, **arguments: object) -> Any:
+    """Return what a command returns, or the class and text of its error."""
+    named = {key.replace("_", "-") if key != "fdname" else key: value for key, value in arguments.items()}
+    reply = client.ask(json.dumps({"execute": name, "arguments": named}))
+    return reply["return"] if "return" in reply else (reply["error"]["class"], reply["error"]["desc"])
+
+
+def add_image(client: Client, image: str, name: str = "drive-0") -> Any:
+    return call(client, "blockdev-add", node_name=name, file={"driver": "file", "filename": image})
+
+
+def test_the_guidebooks_disk_goes_in_and_out(served: Served, client: Client, image: str) -> None:
+    request = (
+        '{"execute": "blockdev-add", "arguments": {"node-name": "drive-0", "file": {"driver": "file",'
+        f' "filename": "{image}"}}, "cache": {{"direct": true}}, "read-only": false}}}}'
+    )
+    assert client.ask(request) == {"return": {}}
+    assert call(client, "device_add", id="drive-0", driver="virtio-blk-mmio", addr="0x1") == {}
+    assert served.did() == f"plug [('direct', True), ('path', '{image}'), ('readonly', False)]"
+
+    client.send('{"execute": "device_del", "arguments": {"id": "drive-0"}}')
+    event, reply = client.receive(), client.receive()
+    assert event["event"] == "DEVICE_DELETED"
+    assert event["data"] == {"device": "drive-0", "path": image}
+    assert reply == {"return": {}}
+    assert served.did() == f"unplug {image}"
+
+
+def test_the_guidebooks_card_goes_in_and_out(served: Served, client: Client) -> None:
+    assert call(client, "netdev_add", id="net-0", ifname="tap0") == {}
+    assert call(client, "device_add", id="net-0", driver="virtio-net-mmio", addr="0x0") == {}
+    assert served.did() == "plug [('fds', ()), ('tap', 'tap0')]"
+
+    client.send('{"execute": "device_del", "arguments": {"id": "net-0"}}')
+    assert client.receive()["data"] == {"device": "net-0", "path": "net-0"}
+
+
+def test_a_disk_of_the_start_can_be_taken_out_and_replaced(
+    served: Served, client: Client, image: str
+) -> None:
+    client.send('{"execute": "device_del", "arguments": {"id": "root"}}')
+    assert client.receive()["data"] == {"device": "root", "path": "/root.img"}
+    assert client.receive() == {"return": {}}
+    assert served.did() == "unplug /root.img"
+
+    add_image(client, image, "new")
+    assert call(client, "device_add", id="new", driver="virtio-blk-mmio", addr="0x0") == {}
+    assert call(client, "device_del", id="root") == ("DeviceNotFound", "Device root not found")
+
+
+def test_without_an_address_the_first_empty_slot_is_taken(client: Client, image: str) -> None:
+    add_image(client, image)
+
+    assert call(client, "device_add", id="drive-0", driver="virtio-blk-mmio") == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"addr": "0x0"}, "The slot 0 is occupied already."),
+        ({"addr": "0x2"}, "A maximum of 2 block replaceable devices are supported."),
+        ({"lun": 7}, "A maximum of 2 block replaceable devices are supported."),
+        ({"addr": "one"}, "addr is 'one', not a hexadecimal number like 0x1"),
+        ({"addr": "0x1", "id": "drive-9"}, "Failed to find device configuration."),
+        ({"addr": "0x0", "driver": "virtio-net-mmio"}, "drive-0 is no backend for a device of this driver"),
+        ({"addr": "0x1", "driver": "virtio-gpu"}, "Unsupported replaceable device type."),
+    ],
+)
+def test_a_wrong_device_is_refused_and_the_slot_stays_empty(
+    arguments: dict[str, Any], error: str, client: Client, image: str
+) -> None:
+    add_image(client, image)
+    kind, text = call(client, "device_add", **{"id": "drive-0", "driver": "virtio-blk-mmio", **arguments})
+
+    assert kind == "GenericError"
+    assert error in text
+    assert call(client, "device_add", id="drive-0", driver="virtio-blk-mmio", addr="0x1") == {}
+
+
+def test_a_backend_that_cannot_be_opened_leaves_the_slot_empty(
+    client: Client, tmp_path: Path, image: str
+) -> None:
+    (tmp_path / "bad").write_bytes(bytes(512))
+    add_image(client, f"{tmp_path}/bad", "worse")
+    kind, text = call(client, "device_add", id="worse", driver="virtio-blk-mmio", addr="0x1")
+
+    assert (kind, "it is bad" in text) == ("GenericError", True)
+    assert call(client, "blockdev-del", node_name="worse") == {}
+    add_image(client, image)
+    assert call(client, "device_add", id="drive-0", driver="virtio-blk-mmio", addr="0x1") == {}
+
+
+def test_ids_are_unique_and_backends_in_use_stay(client: Client, image: str) -> None:
+    assert add_image(client, image) == {}
+    assert add_image(client, image) == ("GenericError", "drive-0 is already registered.")
+    assert add_image(client, image, "root") == ("GenericError", "root is already registered.")
+    assert call(client, "device_add", id="drive-0", driver="virtio-blk-mmio", addr="0x1") == {}
+    assert "in use" in call(client, "blockdev-del", node_name="drive-0")[1]
+    assert "in use" in call(client, "netdev_del", id="drive-0")[1]
+    assert call(client, "device_del", id="nobody") == ("DeviceNotFound", "Device nobody not found")
+
+
+def test_an_image_that_is_not_there_or_no_image_is_refused_at_once(client: Client, tmp_path: Path) -> None:
+    assert "No such file" in add_image(client, f"{tmp_path}/nothing")[1]
+    assert add_image(client, str(tmp_path)) == ("GenericError", "File is not a regular file or block device")
+
+
+def send_fds(client: Client, request: dict[str, object], *fds: int) -> dict[str, Any]:
+    socket.send_fds(client.socket, [json.dumps(request).encode()], list(fds))
+    return client.receive()
+
+
+def named(name: str) -> dict[str, object]:
+    return {"execute": "getfd", "arguments": {"fdname": name}}
+
+
+def test_descriptors_get_names_and_become_a_card(served: Served, client: Client) -> None:
+    read, write = os.pipe()
+    assert send_fds(client, named("first"), read, write) == {"return": {}}
+    assert client.ask(json.dumps(named("second"))) == {"return": {}}
+    os.close(read)
+    os.close(write)
+
+    assert call(client, "netdev_add", id="n", fds="first:second") == {}
+    assert call(client, "device_add", id="n", driver="virtio-net-mmio") == {}
+    fds = served.did().removeprefix("plug [('fds', (").split(")")[0].split(", ")
+    held = [os.readlink(f"/proc/{served.process.pid}/fd/{fd}") for fd in fds]
+    assert held == [held[0]] * 2
+    assert held[0].startswith("pipe:")
+
+    call_events = [
+        client.ask('{"execute": "device_del", "arguments": {"id": "n"}}')["event"],
+        client.receive(),
+    ]
+    assert call_events == ["DEVICE_DELETED", {"return": {}}]
+    assert all(not os.path.exists(f"/proc/{served.process.pid}/fd/{fd}") for fd in fds)
+
+
+def test_a_name_without_a_descriptor_is_an_error(client: Client) -> None:
+    assert call(client, "getfd", fdname="fd1") == (
+        "GenericError",
+        "No file descriptor supplied via SCM_RIGHTS",
+    )
+    assert call(client, "closefd", fdname="fd1")[0] == "GenericError"
+    assert "digit" in call(client, "getfd", fdname="1fd")[1]
+
+
+def test_names_outlive_their_client_and_nameless_ones_do_not(served: Served, client: Client) -> None:
+    before = len(os.listdir(f"/proc/{served.process.pid}/fd"))
+    read, write = os.pipe()
+    send_fds(client, named("kept"), read, write)
+    served.hang_up()
+    second = served.connect()
+
+    assert len(os.listdir(f"/proc/{served.process.pid}/fd")) == before + 1
+    assert call(second, "closefd", fdname="kept") == {}
+    assert len(os.listdir(f"/proc/{served.process.pid}/fd")) == before
+    os.close(read)
+    os.close(write)
+
+
+def test_a_client_cannot_fill_the_table_of_descriptors(served: Served, client: Client) -> None:
+    before = len(os.listdir(f"/proc/{served.process.pid}/fd"))
+    for _ in range(20):
+        send_fds(client, {"execute": "query-status"}, *[0] * 16)
+
+    assert len(os.listdir(f"/proc/{served.process.pid}/fd")) == before + 16
