@@ -49,6 +49,9 @@ if TYPE_CHECKING:
         def vcpu_threads(self) -> tuple[int, ...]:
             """Return the thread id of each vCPU."""
 
+        def iothread_id(self, name: str) -> int:
+            """Return the thread id of an I/O thread."""
+
         def take_events(self) -> Sequence[MachineEvent]:
             """Return what the machine's threads told since the last call."""
 

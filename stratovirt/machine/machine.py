@@ -57,6 +57,10 @@ class Machine:
         """Return the thread id of each vCPU."""
         return self._core.vcpu_threads()
 
+    def iothread_id(self, name: str) -> int:
+        """Return the thread id of an I/O thread."""
+        return self._chassis.iothread_id(name)
+
     @property
     def events_fd(self) -> int:
         """A descriptor that is readable while take_events() has something."""

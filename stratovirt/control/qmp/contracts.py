@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from stratovirt.control.qmp import absent
 from stratovirt.control.qmp.commands import queries
 from stratovirt.control.qmp.events import EVENTS
 from stratovirt.control.qmp.registry import COMMANDS
@@ -31,16 +32,25 @@ def projections() -> dict[str, str]:
     """Return the generated files: path from the top of the project, and text."""
     contract = {
         "greeting": {"version": queries.VERSION, "capabilities": []},
-        "commands": {
-            name: _described(item.doc, "arguments", item.arguments) for name, item in COMMANDS.items()
-        },
+        "commands": dict(sorted((_present() | _absent()).items())),
         "events": {item.event: _described(item.__doc__ or "", "data", item) for item in EVENTS},
     }
     return {"compat/qmp.json": json.dumps(contract, indent=2) + "\n"}
 
 
+def _present() -> dict[str, Entry]:
+    return {name: _described(item.doc, "arguments", item.arguments) for name, item in COMMANDS.items()}
+
+
+def _absent() -> dict[str, Entry]:
+    return {
+        name: {"status": status, "doc": f"{reason[0].upper()}{reason[1:]}."}
+        for name, (status, reason) in absent.table().items()
+    }
+
+
 def _described(doc: str, member: str, record: type[Record]) -> Entry:
-    entry: Entry = {"status": "yes", "doc": doc}
+    entry: Entry = {"status": "done", "doc": doc}
     members = _members(record)
     if members:
         entry[member] = members

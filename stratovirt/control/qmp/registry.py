@@ -116,8 +116,16 @@ def execute(name: str, target: Target, arguments: dict[str, object]) -> object:
     """Execute a command by name."""
     found = COMMANDS.get(name)
     if found is None:
-        raise QmpError(f"The command {shortened(name)} has not been found", "CommandNotFound")
+        raise QmpError(_why_not(name), "CommandNotFound")
     return found.execute(target, arguments)
+
+
+def _why_not(name: str) -> str:
+    from stratovirt.control.qmp import absent
+
+    reason = absent.table().get(name)
+    text = f"The command {shortened(name)} has not been found"
+    return text if reason is None else f"{text}: {reason[1]}"
 
 
 def shortened(word: str) -> str:

@@ -110,6 +110,9 @@ class FakeMachine:
         self.note(f"live {table} {name}")
         return None
 
+    def iothread_id(self, name: str) -> int:
+        return len(name)
+
     def slots(self, table: str) -> dict[str, FakeSlot]:
         return self.slots_of[table]
 
