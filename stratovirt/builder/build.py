@@ -20,10 +20,10 @@ def build(document: Vm) -> Machine:
     board = boards.load(document.machine.arch, document.machine.type)
     chassis = Chassis(CoreVm(), board)
     try:
-        ram = memory.allocate(document.memory)
+        ram = memory.allocate(document.memory, chassis)
         offset = 0
         for gpa, size in board.memory_regions(document.memory.size):
-            chassis.core.add_memory(gpa, ram, offset, size)
+            chassis.core.add_memory(gpa, ram.buffer, offset, size)
             offset += size
         board.create_interrupts(chassis)
         board.create_vcpus(chassis, document.cpu.count)
@@ -37,8 +37,8 @@ def build(document: Vm) -> Machine:
 
 
 def _realize(document: Vm, chassis: Chassis) -> None:
-    for name in document.iothread:
-        chassis.add_iothread(name)
+    for name, thread in document.iothread.items():
+        chassis.add_iothread(name, thread.cpus)
     for kind, name, device in document.devices():
         if kind != "iothread" and device.attached():
             device.realize(name, chassis)

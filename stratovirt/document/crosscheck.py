@@ -6,7 +6,7 @@ Pure: looks at the document only, never at the host. Codes of the SV4 series are
 from __future__ import annotations
 
 from stratovirt.record import Problem
-from stratovirt.units import GIB, MIB, format_size
+from stratovirt.units import GIB, KIB, MIB, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ MMIO_SLOTS = {"x86_64": 16, "aarch64": 32}
 CONSOLES_MAX = 8  # Linux names them hvc0 to hvc7
 IOTHREADS_MAX = 8
 SOCKET_PATH_MAX = 107  # sun_path of <sys/un.h>, less the NUL
+LIMIT_MIN, LIMIT_MAX = 64 * KIB, 1024 * GIB  # bytes each second of a disk
 ROOT_BUS = "pcie.0"
 
 
@@ -189,6 +190,15 @@ def _images(vm: Vm) -> Iterator[Problem]:
     yield from _twice((pair for pair in drives if pair[1] not in read_only), "SV317", "the image")
 
 
+def _limits(vm: Vm) -> Iterator[Problem]:
+    for name, drive in vm.drive.items():
+        for key in ("bytes", "read_bytes", "write_bytes"):
+            value = None if drive.limit is None else drive.limit.__dict__[key]
+            if value is not None and not LIMIT_MIN <= value <= LIMIT_MAX:
+                where = ("drive", name, "limit", key)
+                yield Problem("SV324", where, f"{key} is {format_size(value)}, not in 64K..1024G")
+
+
 def _nets(vm: Vm) -> Iterator[Problem]:
     for name, net in vm.net.items():
         where = ("net", name)
@@ -249,6 +259,7 @@ _CHECKS: tuple[Check, ...] = (
     _consoles,
     _sockets,
     _images,
+    _limits,
     _nets,
     _process,
     _unattached,

@@ -39,6 +39,10 @@ class Memory(Record):
     )
     share: bool = flag("Other processes can map it", default=False)
     dump_guest_core: bool = flag("A core file of the process holds it", default=True)
+    prealloc: bool = flag("The host finds every page before the guest starts", default=False)
+    transparent_hugepages: bool = flag(
+        "Ask the host for transparent huge pages; without effect on hugetlbfs", default=False
+    )
 
 
 class Boot(Record):

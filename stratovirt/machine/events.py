@@ -22,21 +22,38 @@ _OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zero
 
 
 class Event:
-    """`kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room or lost; `text` is for a reader."""
+    """`kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room or lost; `text` is for a reader.
 
-    __slots__ = ("cause", "kind", "text")
+    Of an io-error, `cause` is the host's word for it, `device` the drive and `error` the errno.
+    """
 
-    def __init__(self, kind: str, text: str = "", cause: str = "") -> None:
+    __slots__ = ("cause", "device", "error", "kind", "operation", "text")
+
+    def __init__(
+        self,
+        kind: str,
+        text: str = "",
+        cause: str = "",
+        *,
+        device: str = "",
+        operation: str = "",
+        error: int = 0,
+    ) -> None:
         self.kind = kind
         self.text = text
         self.cause = cause
+        self.device = device
+        self.operation = operation
+        self.error = error
 
     def __repr__(self) -> str:
         return f"Event({self.kind}, {self.cause or self.text!r})"
 
 
-def decode(kind: int, source: int, data: tuple[int, ...], names: dict[int, str]) -> Event:
-    """Return the event for its words; `names` says what devices are called."""
+def decode(
+    kind: int, source: int, data: tuple[int, ...], names: dict[int, str], drives: dict[int, str]
+) -> Event:
+    """Return the event for its words; `names` says what devices are called, `drives` what QMP calls disks."""
     device = names.get(source, f"device {source}")
     if kind == lib.SV_EVENT_SHUTDOWN:
         return Event("shutdown", cause=_CAUSES.get(data[0], "reset"))
@@ -47,11 +64,24 @@ def decode(kind: int, source: int, data: tuple[int, ...], names: dict[int, str])
             "device-broken", f"{device}: the guest broke queue {data[0]} (reason {data[1]}); it needs a reset"
         )
     if kind == lib.SV_EVENT_IO_ERROR:
-        operation = _OPERATIONS.get(data[1], "request")
-        return Event("io-error", f"{device}: {operation} at sector {data[2]}: {os.strerror(data[0])}")
+        return _io_error(device, drives.get(source, ""), data)
     if kind == lib.SV_EVENT_SERIAL_ROOM:
         return Event("serial-room")
     return Event("lost", f"{data[0]} events did not fit")
+
+
+def _io_error(device: str, drive: str, data: tuple[int, ...]) -> Event:
+    error, number, sector = data[:3]
+    operation = _OPERATIONS.get(number, "request")
+    reason = os.strerror(error)
+    return Event(
+        "io-error",
+        f"{device}: {operation} at sector {sector}: {reason}",
+        reason,
+        device=drive,
+        operation=operation,
+        error=error,
+    )
 
 
 def _failure(vcpu: int, data: tuple[int, ...]) -> str:

@@ -26,4 +26,4 @@ def test_the_commands_of_the_guidebook_are_there() -> None:
     contract = json.loads(projections()["compat/qmp.json"])
 
     assert {"qmp_capabilities", "stop", "cont", "quit", "query-status"} <= set(contract["commands"])
-    assert set(contract["events"]) == {"STOP", "RESUME", "SHUTDOWN"}
+    assert {"STOP", "RESUME", "SHUTDOWN"} <= set(contract["events"])
