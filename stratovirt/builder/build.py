@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
-
+from stratovirt import devices
 from stratovirt.builder import memory
 from stratovirt.core.vm import CoreVm
 from stratovirt.errors import StratovirtError
@@ -22,16 +21,17 @@ def build(document: Vm) -> Machine:
     board = boards.load(document.machine.arch, document.machine.type)
     chassis = Chassis(CoreVm(), board)
     try:
-        ram = memory.allocate(document.memory)
-        chassis.core.describe_memory(page_size=mmap.PAGESIZE, shared=document.memory.share)
+        ram = memory.allocate(document.memory, chassis)
+        chassis.core.describe_memory(page_size=ram.page_size, shared=ram.shared)
         offset = 0
         for gpa, size in board.memory_regions(document.memory.size):
-            chassis.core.add_memory(gpa, ram, offset, size)
+            chassis.core.add_memory(gpa, ram.buffer, offset, size)
             offset += size
         board.create_interrupts(chassis)
         board.create_vcpus(chassis, document.cpu.count)
         board.create_ports(chassis)
         _realize(document, chassis)
+        _add_spares(document, chassis)
         board.boot(chassis, document)
     except BaseException:
         chassis.close()
@@ -40,11 +40,27 @@ def build(document: Vm) -> Machine:
 
 
 def _realize(document: Vm, chassis: Chassis) -> None:
-    for name in document.iothread:
-        chassis.add_iothread(name)
+    for name, thread in document.iothread.items():
+        chassis.add_iothread(name, thread.cpus)
     for kind, name, device in document.devices():
         if kind != "iothread" and device.attached():
             device.realize(name, chassis)
+
+
+def _add_spares(document: Vm, chassis: Chassis) -> None:
+    """Make the empty slots that QMP can fill: the guest finds all its devices when it boots."""
+    if document.machine.type != "microvm":
+        return
+    for kind, record in devices.tables().items():
+        if not record.spares:
+            continue
+        wanted = document.machine.__dict__[f"{kind}_slots"]
+        there = sum(device.attached() for device in document.__dict__[kind].values())
+        for number in range(there, record.spares if wanted is None else wanted):
+            # What nobody asked for must not take the place of anything, nor make a start fail.
+            if wanted is None and not chassis.has_room():
+                return
+            record.spare(f"slot {number}", chassis)
 
 
 def _refuse_unbuilt(document: Vm) -> None:

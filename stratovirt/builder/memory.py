@@ -1,49 +1,223 @@
-"""Guest memory: where it comes from on the host."""
+"""Guest memory: where it comes from on the host.
+
+Whatever can be known to be too little is refused before the machine starts, with numbers: a page that the
+host does not have when the guest wants it ends the process.
+"""
 
 from __future__ import annotations
 
-import mmap
+import errno
 import os
 
+from stratovirt.core import lib
 from stratovirt.errors import HostError, StratovirtError
-from stratovirt.units import format_size
+from stratovirt.units import KIB, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from stratovirt.core.vm import CoreVm
     from stratovirt.document.sections import Memory
+    from stratovirt.machine.chassis import Chassis
 
-MAP_NORESERVE = 0x4000  # <asm-generic/mman.h>; the module has no name for it
-MADV_DONTDUMP = 16
+PREALLOC_THREADS = 8
+_KIND_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000  # stat's S_IFMT and S_IFREG, S_IFDIR
+_POOLS = "/sys/kernel/mm/hugepages"
 
 
-def allocate(memory: Memory) -> mmap.mmap:
-    """Return a mapping of the whole guest memory, which the host fills with pages as they are touched."""
-    if memory.path is not None:
+class Ram:
+    """The whole guest memory: its bytes, in which pages the host gives it, and who else can have it."""
+
+    __slots__ = ("buffer", "fd", "page_size", "shared")
+
+    def __init__(self, buffer: object, page_size: int, fd: int, *, shared: bool) -> None:
+        self.buffer = buffer
+        self.page_size = page_size
+        self.fd = fd  # what another process would map, -1 when it cannot be shared; the chassis owns it
+        self.shared = shared
+
+
+def allocate(memory: Memory, chassis: Chassis) -> Ram:
+    """Map the guest memory; the machine owns it, and what another process would map."""
+    fd = _open(memory)
+    try:
+        huge = 0 if fd < 0 else lib.sv_huge_page_size(fd)
+        if memory.path is not None:
+            _check_room(memory, fd, huge)
+        buffer = chassis.core.map_memory(fd, memory.size, _flags(memory, huge), _map_hint(memory, huge))
+    except BaseException:
+        if fd >= 0:
+            os.close(fd)
+        raise
+    if memory.prealloc:
+        _populate(memory, chassis.core, huge)
+    if memory.share:
+        chassis.keep_fd(fd)
+    elif fd >= 0:
+        os.close(fd)
+        fd = -1
+    return Ram(buffer, huge or os.sysconf("SC_PAGESIZE"), fd, shared=memory.share)
+
+
+def _flags(memory: Memory, huge: int) -> int:
+    flags: int = lib.SV_MAP_SHARED if memory.share else 0
+    if not huge:
+        flags |= lib.SV_MAP_NO_RESERVE  # huge pages are reserved: what is missing shows now
+    if not memory.dump_guest_core:
+        flags |= lib.SV_MAP_NO_DUMP
+    if memory.transparent_hugepages and not huge:
+        flags |= lib.SV_MAP_TRANSPARENT
+    return flags
+
+
+def _map_hint(memory: Memory, huge: int) -> str:
+    if huge:
+        return "another process took huge pages meanwhile: make the pool larger"
+    if memory.transparent_hugepages:
+        return "has this host transparent huge pages? Else take transparent_hugepages out"
+    return "ask for less memory, or raise the limit (ulimit -v, cgroup, vm.overcommit_memory)"
+
+
+def _open(memory: Memory) -> int:
+    """Return a descriptor of what backs the memory, large enough, or -1 for memory of the process's own."""
+    if memory.path is None:
+        fd = os.memfd_create("stratovirt-ram", os.MFD_CLOEXEC) if memory.share else -1
+    else:
+        fd = _open_path(memory.path)
+    if fd < 0:
+        return fd
+    try:
+        _check_multiple(memory, fd)
+        _grow(memory, fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _open_path(path: str) -> int:
+    try:
+        kind = os.stat(path).st_mode & _KIND_MASK
+    except FileNotFoundError:
+        return _temporary(os.path.dirname(path) or "/")
+    except OSError as error:
+        raise HostError(f"memory: look at {path}", error, hint="is `path` what was meant?") from error
+    if kind == _FOLDER:
+        return _temporary(path)
+    if kind != _REGULAR:
         raise StratovirtError(
-            "memory path is described but cannot be used by this version",
-            hint="take `path` out of [memory], or -mem-path off the command line",
+            f"memory: {path} is neither a folder nor a regular file",
+            hint="name a folder, a hugetlbfs for huge pages, or a file",
         )
     try:
-        mapping = _map_shared(memory.size) if memory.share else _map_private(memory.size)
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"memory: open {path}", error, hint="let the user read and write the file") from error
+
+
+def _temporary(folder: str) -> int:
+    """Return a file in a folder that has no name, so that nothing can be left behind."""
+    mode = os.O_RDWR | os.O_CLOEXEC
+    try:
+        try:
+            return os.open(folder, mode | os.O_TMPFILE, 0o600)
+        except OSError as error:
+            if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
+                raise
+        path = f"{folder}/stratovirt-ram-{os.getpid()}"
+        fd = os.open(path, mode | os.O_CREAT | os.O_EXCL, 0o600)
+        os.unlink(path)
     except OSError as error:
         raise HostError(
-            f"map {format_size(memory.size)} of guest memory",
-            error,
-            hint="ask for less memory, or raise the limit (ulimit -v, cgroup, vm.overcommit_memory)",
+            f"memory: make a file in {folder}", error, hint="name a folder that exists and can be written"
         ) from error
-    if not memory.dump_guest_core:
-        mapping.madvise(MADV_DONTDUMP)
-    return mapping
+    return fd
 
 
-def _map_private(size: int) -> mmap.mmap:
-    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+def _check_multiple(memory: Memory, fd: int) -> None:
+    huge = lib.sv_huge_page_size(fd)
+    if huge > 0 and memory.size % huge:
+        raise StratovirtError(
+            f"memory: {format_size(memory.size)} is not a multiple of the {format_size(huge)} pages "
+            f"of {memory.path}",
+            hint=f"ask for {format_size(_rounded(memory.size, huge))}",
+        )
 
 
-def _map_shared(size: int) -> mmap.mmap:
-    fd = os.memfd_create("stratovirt-ram", os.MFD_CLOEXEC)
+def _grow(memory: Memory, fd: int) -> None:
+    """Give an empty file the size of the memory; refuse one that is too small."""
+    size = os.fstat(fd).st_size
+    if size >= memory.size:
+        return
+    if size:
+        raise StratovirtError(
+            f"memory: {memory.path} has {format_size(size)}, and the guest {format_size(memory.size)}",
+            hint="make the file as large as the guest's memory, or empty: an empty one is grown",
+        )
     try:
-        os.ftruncate(fd, size)
-        return mmap.mmap(fd, size, flags=mmap.MAP_SHARED | MAP_NORESERVE)
-    finally:
-        os.close(fd)
+        os.ftruncate(fd, memory.size)
+    except OSError as error:
+        name = memory.path or "shared memory"
+        raise HostError(
+            f"memory: grow {name} to {format_size(memory.size)}", error, hint="ask for less"
+        ) from error
+
+
+def _rounded(size: int, unit: int) -> int:
+    return (size + unit - 1) // unit * unit
+
+
+def _check_room(memory: Memory, fd: int, huge: int) -> None:
+    """Refuse memory for which the pool of huge pages, or the file system, has no room."""
+    missing = memory.size - min(os.fstat(fd).st_blocks * 512, memory.size)
+    if huge:
+        _check_pool(memory, huge, missing if memory.share else memory.size)
+    status = os.fstatvfs(fd)
+    room = status.f_bavail * status.f_frsize
+    if status.f_blocks and room < missing:  # a file system without a size has no limit of its own
+        raise StratovirtError(
+            f"memory: {format_size(memory.size)} do not fit where {memory.path} is: {room >> 20}M are free",
+            hint="ask for less memory, or name a larger file system",
+        )
+
+
+def _check_pool(memory: Memory, huge: int, missing: int) -> None:
+    pool = f"{_POOLS}/hugepages-{huge // KIB}kB"
+    wanted = _rounded(missing, huge) // huge
+    try:
+        free = _number(f"{pool}/free_hugepages") - _number(f"{pool}/resv_hugepages")
+        total = _number(f"{pool}/nr_hugepages")
+    except OSError:
+        return  # without /sys the reservation decides
+    if free < wanted:
+        raise StratovirtError(
+            f"memory: {format_size(memory.size)} need {wanted} pages of {format_size(huge)}, "
+            f"and the host has {free} free of {total}",
+            hint=f"as root: echo {total + wanted - free} > {pool}/nr_hugepages",
+        )
+
+
+def _number(path: str) -> int:
+    with open(path, "rb") as file:
+        return int(file.read())
+
+
+def _populate(memory: Memory, core: CoreVm, huge: int) -> None:
+    if not huge and not (memory.path and memory.share):
+        available = _available()
+        if available < memory.size:
+            raise StratovirtError(
+                f"memory: {format_size(memory.size)} cannot be allocated before the start: "
+                f"the host has {available >> 20}M available",
+                hint="ask for less memory, or take prealloc out",
+            )
+    threads = min(len(os.sched_getaffinity(0)), PREALLOC_THREADS)
+    core.populate_memory(threads, "the host has not as many pages: ask for less, or take prealloc out")
+
+
+def _available() -> int:
+    """Return the bytes that the host can give without harm to others (proc(5), MemAvailable)."""
+    with open("/proc/meminfo", "rb") as file:
+        for line in file:
+            if line.startswith(b"MemAvailable:"):
+                return int(line.split()[1]) * KIB
+    return 1 << 63

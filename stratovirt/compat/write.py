@@ -28,6 +28,7 @@ def to_flags(vm: Vm, arch: str = "") -> list[str]:
         raise _unsayable(("machine", "arch"), f"'{vm.machine.arch}', and flags mean the host's, {host}")
     if vm.qmp is None:
         raise DocumentError("flags always ask for a QMP socket", ("qmp",), "add [qmp] with socket = ...")
+    _check_sections(vm)
     words: list[str] = []
     for item in flags().values():
         if item.keys:
@@ -40,6 +41,20 @@ def to_flags(vm: Vm, arch: str = "") -> list[str]:
         if not record.option:
             words += _say_devices(vm, record)
     return words
+
+
+def _check_sections(vm: Vm) -> None:
+    """Refuse what a table that is no device says and no flag could."""
+    said = {place for item in flags().values() for place in (item.to, *item.keys.values())}
+    said.add("machine.arch")
+    for name, field in vm.fields.items():
+        record = vm.__dict__[name]
+        if field.kind != "table" or record is None or name in devices.tables():
+            continue
+        for key, inner in record.fields.items():
+            value = record.__dict__[key]
+            if f"{name}.{key}" not in said and value != default_of(inner):
+                raise _unsayable((name, key), f"{value!r}, which a profile can say")
 
 
 def _value_at(vm: Vm, to: str) -> object:
@@ -93,6 +108,7 @@ def _say_devices(vm: Vm, record: type[Device]) -> list[str]:
             backend, spoken = name, device
         taken.add(backend)
         place = (kind, name)
+        _check_silent(device, place)
         words += _say_option(spoken, backend, place) if record.option else []
         if record.drivers and device.attached():
             words += _say_frontend(device, backend, place)
@@ -115,6 +131,14 @@ def _say_frontend(device: Device, backend: str, place: Path) -> list[str]:
         items.append(f"id={place[-1]}")
     items += _say_fields(device, "device", place)
     return ["-device", ",".join(items)]
+
+
+def _check_silent(device: Device, place: Path) -> None:
+    for field in fields_on(type(device), "none"):
+        value = device.__dict__[field.name]
+        if field.name != "attach" and value != default_of(field):
+            said = "set" if field.kind == "table" else repr(value)
+            raise _unsayable((*place, field.name), f"{said}, which a profile can say")
 
 
 def _check_detached(device: Device, place: Path) -> None:

@@ -19,11 +19,23 @@ if TYPE_CHECKING:
 
         @property
         def cause(self) -> str:
-            """Of a shutdown: poweroff, reset or triple-fault."""
+            """Of a shutdown: poweroff, reset or triple-fault. Of an io-error: the host's word for it."""
 
         @property
         def text(self) -> str:
             """What happened, for a reader."""
+
+        @property
+        def device(self) -> str:
+            """Of an io-error: the drive."""
+
+        @property
+        def operation(self) -> str:
+            """Of an io-error: read, or what else the guest wanted."""
+
+        @property
+        def error(self) -> int:
+            """Of an io-error: the errno."""
 
     class ServedMachine(Protocol):
         """A started machine."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from errno import ENOSPC
 
 from stratovirt.control.loop import Loop
 from stratovirt.control.notices import Notices
-from stratovirt.control.qmp.events import Shutdown
+from stratovirt.control.qmp.events import BlockIoError, Shutdown
 from stratovirt.control.signals import ENDING, Interrupted, SignalSource
 from stratovirt.errors import StratovirtError
 
@@ -107,6 +108,8 @@ class _Service:
                 self._server.balloon_changed()
         else:
             self._notices.tell(event.text)
+            if event.kind == "io-error" and event.device and self._server is not None:
+                self._server.emit(_block_io_error(event))
 
     def _finish(self) -> None:
         """Take everything down, each step whatever became of the others; raise what went wrong first."""
@@ -160,6 +163,16 @@ class _Service:
         if self._signals is not None:
             self._signals.close()
         self._loop.close()
+
+
+def _block_io_error(event: MachineEvent) -> BlockIoError:
+    return BlockIoError(
+        device=event.device,
+        operation="read" if event.operation == "read" else "write",
+        action="report",
+        nospace=event.error == ENOSPC,
+        reason=event.cause,
+    )
 
 
 def _internal(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from stratovirt.core import check, ffi, kvm, lib
+from stratovirt.units import format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class CoreVm:
         self.fd = -1
         self._handle: CData = ffi.NULL
         self._vcpu_fds: list[int] = []
-        self._memory: list[object] = []  # keeps the mappings alive that KVM and the core point into
+        self._slots = 0  # of KVM's memory
         try:
             self.fd = kvm.call(self.kvm, "KVM_CREATE_VM")
             out = ffi.new("struct sv_vm **")
@@ -46,19 +47,32 @@ class CoreVm:
             if fd >= 0:
                 os.close(fd)
         self._vcpu_fds, self.fd, self.kvm = [], -1, -1
-        self._memory.clear()
+
+    def map_memory(self, fd: int, size: int, flags: int, hint: str) -> object:
+        """Map memory for add_memory(), of a file or of nobody (-1); `flags` are SV_MAP_*."""
+        out = ffi.new("void **")
+        check(
+            f"map {format_size(size)} of guest memory",
+            lib.sv_mem_map(self._handle, fd, size, flags, out),
+            hint,
+        )
+        return ffi.buffer(out[0], size)
+
+    def populate_memory(self, threads: int, hint: str) -> None:
+        """Have the host find every page of what is mapped, with so many threads."""
+        check("allocate all guest memory", lib.sv_mem_populate(self._handle, threads), hint)
 
     def add_memory(self, gpa: int, buffer: object, offset: int, size: int) -> None:
         """Let the guest see `size` bytes of a mapping, from `offset`, at guest physical address `gpa`."""
         host = ffi.from_buffer(buffer) + offset
         region = ffi.new("struct kvm_userspace_memory_region *")
-        region.slot = len(self._memory)
+        region.slot = self._slots
         region.guest_phys_addr = gpa
         region.memory_size = size
         region.userspace_addr = int(ffi.cast("uintptr_t", host))
         kvm.call(self.fd, "KVM_SET_USER_MEMORY_REGION", region)
         check("tell the core of guest memory", lib.sv_mem_add(self._handle, gpa, size, host))
-        self._memory.append(buffer)
+        self._slots += 1
 
     def describe_memory(self, *, page_size: int, shared: bool) -> None:
         """Tell of which host pages guest memory is made, and whether others can map it; before devices."""

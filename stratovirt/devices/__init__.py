@@ -16,7 +16,7 @@ def tables() -> dict[str, type[Device]]:
     if not _loaded:
         for name in sorted(os.listdir(os.path.dirname(__file__))):
             stem, dot, suffix = name.partition(".")
-            if (dot, suffix) != (".", "py") or stem in {"__init__", "device"}:
+            if (dot, suffix) != (".", "py") or stem in {"__init__", "device", "image"}:
                 continue
             module = __import__(f"{__name__}.{stem}", fromlist=["DEVICE"])
             _loaded[stem] = module.DEVICE

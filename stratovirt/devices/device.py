@@ -27,7 +27,7 @@ class Device(Record):
     hexadecimal: tuple[str, ...] = ()  # integer fields that flags write in hexadecimal
     aliases: dict[str, str] = {}  # noqa: RUF012 - other words for keys, with the key each one means
     label = "device"  # what messages call it
-    slots = 1  # virtio-mmio slots that an attached one takes
+    spares = 0  # how many of them a microvm has at least, empty ones included, that QMP can fill
 
     def transport(self) -> str:
         """Return where the device sits: "mmio", "pci" or "" for neither."""
@@ -46,6 +46,11 @@ class Device(Record):
     def spoken(self, name: str) -> tuple[str, Device]:
         """Return the id that `option` gives and what its keys say: the reverse of complete()."""
         return name, self
+
+    @classmethod
+    def spare(cls, name: str, chassis: Chassis) -> None:
+        """Make an empty one; only for a table with `spares`."""
+        raise NotImplementedError
 
     def realize(self, name: str, chassis: Chassis) -> None:
         """Make the device part of the machine."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from stratovirt.devices.device import Device
+from stratovirt.record import integers
+
+CPU_MAX = 8191  # CONFIG_NR_CPUS of the largest kernels
 
 
 class Iothread(Device):
@@ -10,6 +13,14 @@ class Iothread(Device):
 
     option = "iothread"
     label = "iothread"
+
+    cpus: tuple[int, ...] = integers(
+        "CPUs of the host that it may run on; all without it",
+        default=(),
+        minimum=0,
+        maximum=CPU_MAX,
+        on="none",
+    )
 
 
 DEVICE = Iothread

@@ -221,6 +221,12 @@ CODES: dict[str, Code] = {
         "[process]\ndaemonize = true\n[log]\n",
         '[process]\ndaemonize = true\n[log]\nfile = "vm.log"\n',
     ),
+    "SV324": _code(
+        "limit range",
+        "A limit of bytes is 64K to 1024G each second: less would stop the disk.",
+        '[drive.root]\nfile = "root.img"\n[drive.root.limit]\nbytes = "1K"\n',
+        '[drive.root]\nfile = "root.img"\n[drive.root.limit]\nbytes = "1M"\n',
+    ),
     "SV401": _code(
         "no root file system",
         "Neither an initrd nor a drive is there; only a kernel with a file system of its own can use that.",

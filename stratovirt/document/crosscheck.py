@@ -5,8 +5,9 @@ Pure: looks at the document only, never at the host. Codes of the SV4 series are
 
 from __future__ import annotations
 
+from stratovirt import devices
 from stratovirt.record import Problem
-from stratovirt.units import GIB, MIB, format_size
+from stratovirt.units import GIB, KIB, MIB, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ MMIO_SLOTS = {"x86_64": 16, "aarch64": 32}
 CONSOLES_MAX = 8  # Linux names them hvc0 to hvc7
 IOTHREADS_MAX = 8
 SOCKET_PATH_MAX = 107  # sun_path of <sys/un.h>, less the NUL
+LIMIT_MIN, LIMIT_MAX = 64 * KIB, 1024 * GIB  # bytes each second of a disk
 ROOT_BUS = "pcie.0"
 
 
@@ -84,17 +86,23 @@ def _buses(vm: Vm) -> Iterator[Problem]:
 
 def _slots(vm: Vm) -> Iterator[Problem]:
     taken = [
-        f"{kind}.{name}"
+        (f"{kind}.{name}", _place(vm, kind, name))
         for kind, name, device in vm.devices()
         if device.attached() and device.transport() == "mmio"
     ]
+    for kind, record in devices.tables().items():
+        wanted = vm.machine.__dict__[f"{kind}_slots"] if record.spares else None
+        there = sum(place[0] == kind for _name, place in taken)
+        taken += [
+            (f"an empty {record.label}", ("machine", f"{kind}_slots")) for _ in range(there, wanted or 0)
+        ]
     limit = MMIO_SLOTS[vm.machine.arch]
     if vm.machine.type == "microvm" and len(taken) > limit:
         yield Problem(
             "SV307",
-            _place(vm, *taken[limit].split(".", 1)),
+            taken[limit][1],
             f"{len(taken)} devices, and {vm.machine.arch} has {limit} virtio-mmio slots",
-            help=f"slots are taken by {', '.join(taken)}",
+            help=f"slots are taken by {', '.join(name for name, _place in taken)}",
         )
 
 
@@ -189,6 +197,15 @@ def _images(vm: Vm) -> Iterator[Problem]:
     yield from _twice((pair for pair in drives if pair[1] not in read_only), "SV317", "the image")
 
 
+def _limits(vm: Vm) -> Iterator[Problem]:
+    for name, drive in vm.drive.items():
+        for key in ("bytes", "read_bytes", "write_bytes"):
+            value = None if drive.limit is None else drive.limit.__dict__[key]
+            if value is not None and not LIMIT_MIN <= value <= LIMIT_MAX:
+                where = ("drive", name, "limit", key)
+                yield Problem("SV324", where, f"{key} is {format_size(value)}, not in 64K..1024G")
+
+
 def _nets(vm: Vm) -> Iterator[Problem]:
     for name, net in vm.net.items():
         where = ("net", name)
@@ -249,6 +266,7 @@ _CHECKS: tuple[Check, ...] = (
     _consoles,
     _sockets,
     _images,
+    _limits,
     _nets,
     _process,
     _unattached,

@@ -18,6 +18,18 @@ class MachineTable(Record):
         "microvm has virtio-mmio devices only; standard_vm has PCI Express", MACHINE_TYPES, default="microvm"
     )
     arch: str = choice("Processor architecture of guest and host", ARCHITECTURES, default="x86_64")
+    drive_slots: int | None = integer(
+        "Disks of a microvm, empty ones for QMP to fill included; 4 as far as there is room without it",
+        default=None,
+        minimum=0,
+        maximum=32,
+    )
+    net_slots: int | None = integer(
+        "Network cards of a microvm, empty ones included; 2 as far as there is room without it",
+        default=None,
+        minimum=0,
+        maximum=32,
+    )
 
 
 class Cpu(Record):
@@ -39,6 +51,10 @@ class Memory(Record):
     )
     share: bool = flag("Other processes can map it", default=False)
     dump_guest_core: bool = flag("A core file of the process holds it", default=True)
+    prealloc: bool = flag("The host finds every page before the guest starts", default=False)
+    transparent_hugepages: bool = flag(
+        "Ask the host for transparent huge pages; without effect on hugetlbfs", default=False
+    )
 
 
 class Boot(Record):

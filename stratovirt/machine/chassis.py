@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from stratovirt.core import check, ffi, lib
-from stratovirt.errors import DocumentError
+from stratovirt.errors import DocumentError, HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Chassis:
         self.uart: CData | None = None
         self.windows: list[tuple[int, int]] = []  # base and GSI of each virtio-mmio window, in order
         self.device_names: dict[int, str] = {}
+        self.drive_names: dict[int, str] = {}  # what QMP calls the disk of that number
         self.live: dict[tuple[str, str], object] = {}  # what QMP can ask of a device, by table and name
         self._iothreads: dict[str, CData] = {}
         self._fds: list[int] = []
@@ -38,15 +39,33 @@ class Chassis:
         self._fds.append(fd)
         return fd
 
-    def add_iothread(self, name: str) -> None:
-        """Start an I/O thread that devices can name."""
+    def add_iothread(self, name: str, cpus: tuple[int, ...] = ()) -> None:
+        """Start an I/O thread that devices can name, on some of the host's CPUs or on all."""
         out = ffi.new("struct sv_iothread **")
         check(f"start iothread '{name}'", lib.sv_iothread_create(self.core.handle, name.encode()[:15], out))
         self._iothreads[name] = out[0]
+        if not cpus:
+            return
+        try:
+            os.sched_setaffinity(lib.sv_iothread_tid(out[0]), cpus)
+        except OSError as error:
+            words = ", ".join(map(str, cpus))
+            known = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+            raise HostError(
+                f"put iothread '{name}' on CPUs {words}", error, hint=f"this process may use CPUs {known}"
+            ) from error
 
     def iothread(self, name: str | None) -> CData:
         """Return the thread of that name, or NULL for the main one."""
         return ffi.NULL if name is None else self._iothreads[name]
+
+    def iothread_id(self, name: str) -> int:
+        """Return the thread id of the I/O thread of that name."""
+        return check(f"find iothread '{name}'", lib.sv_iothread_tid(self._iothreads[name]))
+
+    def has_room(self) -> bool:
+        """Tell whether a virtio-mmio window is free."""
+        return len(self.windows) < len(self.board.mmio_windows)
 
     def place_mmio(self, label: str, device: CData) -> None:
         """Put a virtio device behind the next free virtio-mmio window."""

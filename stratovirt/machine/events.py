@@ -24,40 +24,54 @@ _OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zero
 class Event:
     """`text` is for a reader.
 
-    `kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room, balloon, balloon-kept or lost.
+    `kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room, balloon, balloon-kept or lost. Of an
+    io-error, `cause` is the host's word for it, `device` the drive and `error` the errno.
     """
 
-    __slots__ = ("cause", "kind", "text")
+    __slots__ = ("cause", "device", "error", "kind", "operation", "text")
 
-    def __init__(self, kind: str, text: str = "", cause: str = "") -> None:
+    def __init__(
+        self,
+        kind: str,
+        text: str = "",
+        cause: str = "",
+        *,
+        device: str = "",
+        operation: str = "",
+        error: int = 0,
+    ) -> None:
         self.kind = kind
         self.text = text
         self.cause = cause
+        self.device = device
+        self.operation = operation
+        self.error = error
 
     def __repr__(self) -> str:
         return f"Event({self.kind}, {self.cause or self.text!r})"
 
 
-def decode(kind: int, source: int, data: tuple[int, ...], names: dict[int, str]) -> Event:
-    """Return the event for its words; `names` says what devices are called."""
+def decode(
+    kind: int, source: int, data: tuple[int, ...], names: dict[int, str], drives: dict[int, str]
+) -> Event:
+    """Return the event for its words; `names` says what devices are called, `drives` what QMP calls disks."""
     if kind == lib.SV_EVENT_SHUTDOWN:
         return Event("shutdown", cause=_CAUSES.get(data[0], "reset"))
     if kind == lib.SV_EVENT_VCPU_FAILED:
         return Event("vcpu-failed", _failure(source, data))
     if kind in _BARE:
         return Event(_BARE[kind])
+    device = names.get(source, f"device {source}")
+    if kind == lib.SV_EVENT_IO_ERROR:
+        return _io_error(device, drives.get(source, ""), data)
     if kind in _OF_DEVICES:
         name, text = _OF_DEVICES[kind]
-        return Event(name, f"{names.get(source, f'device {source}')}: {text(data)}")
+        return Event(name, f"{device}: {text(data)}")
     return Event("lost", f"{data[0]} events did not fit")
 
 
 def _broken(data: tuple[int, ...]) -> str:
     return f"the guest broke queue {data[0]} (reason {data[1]}); it needs a reset"
-
-
-def _io_error(data: tuple[int, ...]) -> str:
-    return f"{_OPERATIONS.get(data[1], 'request')} at sector {data[2]}: {os.strerror(data[0])}"
 
 
 def _kept(data: tuple[int, ...]) -> str:
@@ -67,9 +81,22 @@ def _kept(data: tuple[int, ...]) -> str:
 _BARE = {lib.SV_EVENT_SERIAL_ROOM: "serial-room", lib.SV_EVENT_BALLOON: "balloon"}
 _OF_DEVICES = {
     lib.SV_EVENT_DEVICE_BROKEN: ("device-broken", _broken),
-    lib.SV_EVENT_IO_ERROR: ("io-error", _io_error),
     lib.SV_EVENT_BALLOON_KEPT: ("balloon-kept", _kept),
 }
+
+
+def _io_error(device: str, drive: str, data: tuple[int, ...]) -> Event:
+    error, number, sector = data[:3]
+    operation = _OPERATIONS.get(number, "request")
+    reason = os.strerror(error)
+    return Event(
+        "io-error",
+        f"{device}: {operation} at sector {sector}: {reason}",
+        reason,
+        device=drive,
+        operation=operation,
+        error=error,
+    )
 
 
 def _failure(vcpu: int, data: tuple[int, ...]) -> str:

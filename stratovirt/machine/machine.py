@@ -68,7 +68,10 @@ class Machine:
 
     def take_events(self) -> list[Event]:
         """Return what the core's threads told since the last call; the run state follows them."""
-        events = [decode(*words, self._chassis.device_names) for words in self._core.take_events()]
+        chassis = self._chassis
+        events = [
+            decode(*words, chassis.device_names, chassis.drive_names) for words in self._core.take_events()
+        ]
         for event in events:
             if event.kind == "shutdown":
                 self.status = "shutdown"

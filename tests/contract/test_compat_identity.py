@@ -108,6 +108,7 @@ def finish(draw: st.DrawFn, document: Document, *, standard: bool) -> None:
             table["attach"] = draw(st.booleans())
             if not table["attach"]:
                 table.pop("iops", None)
+                table.pop("queues", None)
             elif threads:
                 table["iothread"] = draw(st.sampled_from(threads))
             if kind == "net":

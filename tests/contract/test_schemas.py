@@ -28,13 +28,26 @@ GOOD: dict[str, Any] = {
     "name": "m",
     "machine": {"type": "microvm", "arch": "x86_64"},
     "cpu": {"count": 2},
-    "memory": {"size": "1G", "path": "/dev/shm/ram", "share": True, "dump_guest_core": False},
+    "memory": {
+        "size": "1G",
+        "path": "/dev/shm/ram",
+        "share": True,
+        "dump_guest_core": False,
+        "prealloc": True,
+        "transparent_hugepages": True,
+    },
     "boot": {"kernel": "k", "initrd": "i", "cmdline": "a=b=c d"},
     "qmp": {"socket": "q"},
     "log": {"file": "l"},
     "process": {"freeze": True, "daemonize": False, "pidfile": "p", "seccomp": False},
     "drive": {
-        "root": {"file": "f", "readonly": True, "direct": False, "serial": "s", "iothread": "t", "iops": 5}
+        "root": {"file": "f", "readonly": True, "direct": False, "serial": "s", "iothread": "t", "iops": 5},
+        "data": {
+            "file": "g",
+            "queues": 2,
+            "lock": "off",
+            "limit": {"read_ops": 5, "write_ops": 6, "bytes": "1M", "read_bytes": 65536, "burst_ms": 100},
+        },
     },
     "net": {
         "eth0": {"tap": "tap0", "mac": "52:54:00:12:34:56", "vhost": "auto", "fds": [3, 4], "addr": "0x1.0"}
@@ -46,7 +59,7 @@ GOOD: dict[str, Any] = {
     "serial": {"backend": "stdio"},
     "pflash": {"code": {"file": "c", "unit": 0}},
     "root_port": {"pcie.1": {"port": 1, "bus": "pcie.0", "addr": "1"}},
-    "iothread": {"t": {}},
+    "iothread": {"t": {"cpus": [0, 1]}},
 }
 STRANGE: list[Any] = [
     None, True, False, 0, 1, -1, 3, 64, 255, 2**32, 1.5, "", "x", "a,b", "on", "1G",

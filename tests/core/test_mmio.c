@@ -513,7 +513,7 @@ static void a_33rd_device_does_not_fit(void)
 static void bad_disks_are_refused(void)
 {
 	struct driver d = opened();
-	struct sv_blk_config config = plain_config(-1);
+	struct sv_blk_config config = plain_config(9999); /* nobody has opened so many */
 	struct sv_virtio *device;
 
 	EQUAL(sv_blk_create(d.vm, &config, &device), -EBADF);

@@ -81,7 +81,7 @@ static void the_time_to_wait_is_exact(void)
 	CHECK(wait > 0 && wait <= SECOND / 3 + 1);
 	CHECK(ratelimit_wait(&limit, 1000 + wait - 1) > 0);
 	EQUAL(ratelimit_wait(&limit, 1000 + wait), 0);
-	CHECK(limit.level >= SECOND);
+	CHECK(limit.level >= (int64_t)SECOND);
 }
 
 static void time_that_runs_backwards_is_no_gain(void)
@@ -108,6 +108,49 @@ static void extreme_rates_and_times_do_not_overflow(void)
 	EQUAL(limit.level, limit.ceiling);
 }
 
+static void what_costs_many_units_is_paid_for_by_those_that_follow(void)
+{
+	struct ratelimit limit;
+	uint64_t moved = 0;
+	uint64_t now = 0;
+
+	ratelimit_init(&limit, 2048, 0);
+	for (; now < 4 * SECOND; now += 1000000) {
+		while (ratelimit_wait(&limit, now) == 0) {
+			ratelimit_take_units(&limit, 256);
+			moved += 256;
+		}
+	}
+	CHECK(moved >= 4 * 2048 && moved <= 4 * 2048 * 105 / 100);
+}
+
+static void a_longer_burst_is_saved_up_and_no_more(void)
+{
+	struct ratelimit limit;
+
+	ratelimit_init(&limit, 100, 0);
+	ratelimit_set_burst(&limit, 2 * SECOND);
+	EQUAL(allowed(&limit, 3600 * SECOND, 3600 * SECOND + 1, 1), 201);
+}
+
+static void extreme_costs_and_bursts_do_not_overflow(void)
+{
+	struct ratelimit limit;
+
+	ratelimit_init(&limit, UINT32_MAX, 0);
+	ratelimit_set_burst(&limit, UINT64_MAX);
+	EQUAL(ratelimit_wait(&limit, UINT64_MAX), 0);
+	CHECK(limit.level > 0 && limit.level == limit.ceiling);
+	for (int i = 0; i < 100; i++)
+		ratelimit_take_units(&limit, UINT32_MAX);
+	CHECK(limit.level < 0);
+	CHECK(ratelimit_wait(&limit, UINT64_MAX) > 0);
+	ratelimit_init(&limit, 1, 0);
+	ratelimit_take_units(&limit, UINT32_MAX);
+	CHECK(ratelimit_wait(&limit, 0) > 4000000000ull * SECOND);
+	EQUAL(ratelimit_wait(&limit, UINT64_MAX), 0);
+}
+
 int main(int argc, char **argv)
 {
 	RUN(no_rate_is_no_limit);
@@ -118,5 +161,8 @@ int main(int argc, char **argv)
 	RUN(the_time_to_wait_is_exact);
 	RUN(time_that_runs_backwards_is_no_gain);
 	RUN(extreme_rates_and_times_do_not_overflow);
+	RUN(what_costs_many_units_is_paid_for_by_those_that_follow);
+	RUN(a_longer_burst_is_saved_up_and_no_more);
+	RUN(extreme_costs_and_bursts_do_not_overflow);
 	return 0;
 }

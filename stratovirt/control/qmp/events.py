@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import time_ns
 
-from stratovirt.record import Record, choice, flag
+from stratovirt.record import Record, choice, flag, text
 
 REASONS = ("guest-shutdown", "host-qmp-quit", "host-signal", "host-ui", "host-error")  # QEMU's ShutdownCause
 
@@ -47,3 +47,14 @@ class Shutdown(Event):
     event = "SHUTDOWN"
     guest: bool = flag("The guest asked for it")
     reason: str = choice("Why; guest-shutdown is any end that the guest wanted, a reset too", REASONS)
+
+
+class BlockIoError(Event):
+    """The host failed a request of a disk; the guest got an error. At most one each second for each disk."""
+
+    event = "BLOCK_IO_ERROR"
+    device: str = text("The drive")
+    operation: str = choice("read, or anything else: write", ("read", "write"))
+    action: str = choice("What was done: the guest was told", ("report",))
+    nospace: bool = flag("The host had no space left")
+    reason: str = text("The host's word for it")

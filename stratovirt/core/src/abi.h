@@ -87,17 +87,26 @@ int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **
 #define SV_AIO_URING 2
 
 struct sv_blk_config {
-	int fd;
+	int fd;        /* -1 for a disk without an image; what describes one counts for nothing then */
 	uint64_t size; /* bytes; only whole sectors of 512 are shown */
 	int readonly;
 	int discard;        /* the image can punch holes */
 	uint32_t alignment; /* of buffers, offsets and lengths for O_DIRECT; 1 when any will do */
-	uint32_t iops;      /* operations each second at most; 0 for no limit */
 	int engine;         /* SV_AIO_* */
 	char serial[21];
+	/* What follows is the device's for good. */
 	struct sv_iothread *iothread; /* NULL for the main I/O thread */
+	uint32_t queues;              /* 1 to 16; 0 is 1 */
+	uint32_t iops;                /* operations each second at most; 0 for no limit, here and below */
+	uint32_t read_iops;
+	uint32_t write_iops; /* flushes and discards count too */
+	uint64_t bytes;      /* each second, read and written; counted in sectors */
+	uint64_t read_bytes;
+	uint64_t write_bytes;
+	uint32_t
+	    burst_ms; /* of the rates, saved up while the disk is idle; 0 for the least that works well */
 };
-/* [setup] A virtio-blk device with one queue; it is reached once sv_mmio_place has put it somewhere. */
+/* [setup] A virtio-blk device; it is reached once sv_mmio_place has put it somewhere. */
 int sv_blk_create(struct sv_vm *vm, const struct sv_blk_config *config, struct sv_virtio **out);
 /* [setup] Puts a virtio device behind a virtio-mmio window of 0x200 bytes with an interrupt line. */
 int sv_mmio_place(struct sv_vm *vm, struct sv_virtio *device, uint64_t base, uint32_t gsi);
@@ -133,3 +142,24 @@ int sv_balloon_set_target(struct sv_virtio *device, uint64_t bytes);
 void sv_balloon_read(struct sv_virtio *device, struct sv_balloon_state *out);
 /* [any] Asks the guest for newer statistics, without waiting. */
 int sv_balloon_ask_stats(struct sv_virtio *device);
+/* [any] Gives a disk without an image one; -EBUSY when it has one. A driver cannot learn that it is
+ * read-only: its writes fail. An empty serial leaves the one that there is. */
+int sv_blk_plug(struct sv_virtio *device, const struct sv_blk_config *config);
+/* [any] Takes the image away once I/O in flight has ended; -ENODEV when there is none. */
+int sv_blk_unplug(struct sv_virtio *device);
+
+/* [any] Thread id of an I/O thread. */
+int sv_iothread_tid(struct sv_iothread *iothread);
+
+#define SV_MAP_SHARED      1
+#define SV_MAP_NO_RESERVE  2 /* the host may have less than it promises */
+#define SV_MAP_NO_DUMP     4 /* not in core files */
+#define SV_MAP_TRANSPARENT 8 /* asks for transparent huge pages */
+
+/* [setup] Maps memory for sv_mem_add at a multiple of 2 MiB, of a file or of nobody (-1); unmapped with the
+ * machine. At most 8. */
+int sv_mem_map(struct sv_vm *vm, int fd, uint64_t size, int flags, void **out);
+/* [setup] Has the host find all pages of what was mapped now; -EFAULT or -ENOMEM when it has not enough. */
+int sv_mem_populate(struct sv_vm *vm, int threads);
+/* [any] The page size of a file on hugetlbfs, 0 for any other file. */
+int64_t sv_huge_page_size(int fd);

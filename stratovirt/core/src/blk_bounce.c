@@ -104,6 +104,8 @@ static int bounce_out(struct blk_request *request, const struct window *window)
 		int64_t got;
 
 		while (blk->aio.in_flight > 0) {
+			if (virtio_is_stopping(&blk->device))
+				return -ECANCELED;
 			aio_wait(&blk->aio);
 			blk_reap(blk);
 		}

@@ -52,13 +52,13 @@ static void start_transfer(struct blk_request *request)
 {
 	request->op.iov = request->data.iov;
 	request->op.iov_count = request->data.count;
-	aio_start(&request->blk->aio, &request->op);
+	blk_start(request);
 }
 
 static void start_sync(struct blk_request *request)
 {
 	request->op.kind = AIO_SYNC;
-	aio_start(&request->blk->aio, &request->op);
+	blk_start(request);
 }
 
 static bool is_inside(const struct blk *blk, uint64_t sector, uint64_t sectors)
@@ -66,10 +66,23 @@ static bool is_inside(const struct blk *blk, uint64_t sector, uint64_t sectors)
 	return sector <= blk->config.capacity && sectors <= blk->config.capacity - sector;
 }
 
+/* Through the bounce buffer; what a stop interrupts is either forgotten by it, or goes on afterwards. */
+static void bounce(struct blk_request *request)
+{
+	int error = blk_bounce(request);
+
+	request->interrupted = error == -ECANCELED;
+	if (request->interrupted)
+		blk_append(&request->blk->ended, request);
+	else if (error < 0)
+		fail(request, -error);
+	else
+		blk_complete(request, BLK_S_OK);
+}
+
 static void begin_transfer(struct blk_request *request, enum aio_kind kind)
 {
 	struct blk *blk = request->blk;
-	int error;
 
 	if (kind == AIO_WRITE && blk->readonly) {
 		blk_complete(request, BLK_S_IOERR);
@@ -85,19 +98,12 @@ static void begin_transfer(struct blk_request *request, enum aio_kind kind)
 	request->op.kind = kind;
 	request->op.durable = kind == AIO_WRITE && writes_through(blk);
 	request->op.offset = request->sector * SECTOR_SIZE;
-	if (request->data.bytes == 0) {
+	if (request->data.bytes == 0)
 		blk_complete(request, BLK_S_OK);
-	} else if (!blk_needs_bounce(request)) {
+	else if (blk_needs_bounce(request))
+		bounce(request);
+	else
 		start_transfer(request);
-	} else {
-		error = blk_bounce(request);
-		if (virtio_is_stopping(&blk->device))
-			return; /* stop() forgets it */
-		if (error < 0)
-			fail(request, -error);
-		else
-			blk_complete(request, BLK_S_OK);
-	}
 }
 
 static void answer_id(struct blk_request *request)
@@ -129,8 +135,12 @@ static void begin_discard(struct blk_request *request)
 	struct blk_segment segment;
 	uint8_t status;
 
-	if (!(blk->device.features & feature)) {
+	if (!(blk->device.features & feature) || !blk->discard) {
 		blk_complete(request, BLK_S_UNSUPP);
+		return;
+	}
+	if (blk->readonly) { /* put in after the driver had been offered to discard */
+		blk_complete(request, BLK_S_IOERR);
 		return;
 	}
 	if (request->data.bytes != sizeof(segment)) { /* max_discard_seg is 1 */
@@ -147,11 +157,15 @@ static void begin_discard(struct blk_request *request)
 	request->op.kind = request->type == T_DISCARD || segment.flags ? AIO_PUNCH : AIO_ZERO;
 	request->op.offset = segment.sector * SECTOR_SIZE;
 	request->op.length = (uint64_t)segment.num_sectors * SECTOR_SIZE;
-	aio_start(&blk->aio, &request->op);
+	blk_start(request);
 }
 
-static void dispatch(struct blk_request *request)
+void blk_request_begin(struct blk_request *request)
 {
+	if (request->blk->fd < 0 && request->type != T_GET_ID) {
+		blk_complete(request, BLK_S_IOERR);
+		return;
+	}
 	switch (request->type) {
 	case T_IN:
 		begin_transfer(request, AIO_READ);
@@ -176,7 +190,7 @@ static void dispatch(struct blk_request *request)
 	}
 }
 
-void blk_request_begin(struct blk_request *request, const struct chain *chain)
+bool blk_request_read(struct blk_request *request, const struct chain *chain)
 {
 	struct span readable = span_of(request->iov, chain->readable);
 	struct span writable = span_of(request->iov + chain->readable, chain->writable);
@@ -184,19 +198,30 @@ void blk_request_begin(struct blk_request *request, const struct chain *chain)
 
 	request->head = chain->head;
 	request->written = 0;
+	request->interrupted = false;
 	request->op.durable = false;
 	/* The status is the last writable byte, and the header the first readable ones, however they are
 	 * split over descriptors (2.7.4.1). */
 	request->status = writable.bytes > 0 ? span_last(&writable) : NULL;
 	if (!request->status || readable.bytes < sizeof(header)) {
 		blk_complete(request, BLK_S_IOERR);
-		return;
+		return false;
 	}
 	span_take(&readable, &header, sizeof(header));
 	request->type = header.type;
 	request->sector = header.sector;
 	request->data = header.type == T_IN || header.type == T_GET_ID ? writable : readable;
-	dispatch(request);
+	return true;
+}
+
+uint32_t blk_request_direction(const struct blk_request *request)
+{
+	return request->type == T_IN || request->type == T_GET_ID ? BLK_READS : BLK_WRITES;
+}
+
+uint64_t blk_request_bytes(const struct blk_request *request)
+{
+	return request->type == T_IN || request->type == T_OUT ? request->data.bytes : 0;
 }
 
 static void continue_transfer(struct blk_request *request)
@@ -220,9 +245,11 @@ void blk_request_continue(struct blk_request *request)
 {
 	struct aio_op *op = &request->op;
 
-	if (op->kind == AIO_ZERO && op->result == -EOPNOTSUPP) {
+	if (request->interrupted) {
+		bounce(request);
+	} else if (op->kind == AIO_ZERO && op->result == -EOPNOTSUPP) {
 		op->kind = AIO_PUNCH; /* a hole reads as zeroes too; the host merely loses the reservation */
-		aio_start(&request->blk->aio, op);
+		blk_start(request);
 	} else if (op->result == -EOPNOTSUPP) {
 		blk_complete(request, BLK_S_UNSUPP);
 	} else if (op->result < 0) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "sv.h"
@@ -284,4 +285,17 @@ int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **
 	vm->iothread_count = slot + 1;
 	*out = vm->iothreads[slot];
 	return 0;
+}
+
+static void read_tid(void *context)
+{
+	*(int *)context = (int)syscall(__NR_gettid);
+}
+
+int sv_iothread_tid(struct sv_iothread *iothread)
+{
+	int tid = 0;
+
+	iothread_call(iothread, read_tid, &tid);
+	return tid;
 }

@@ -34,12 +34,19 @@ struct vcpu {
 	atomic_int tid;
 };
 
+struct mapping {
+	void *host;
+	uint64_t size;
+};
+
 struct sv_vm {
 	int fd; /* KVM's VM, or -1 */
 	struct guestmem memory;
 	uint64_t page_size; /* of the host pages that guest memory is made of */
 	bool memory_shared; /* others can map it: pages go back by MADV_REMOVE */
-	struct bus ports;   /* x86 I/O ports */
+	struct mapping maps[GUESTMEM_MAX_REGIONS];
+	uint32_t map_count;
+	struct bus ports; /* x86 I/O ports */
 	struct bus mmio;
 	struct events events;
 
@@ -64,6 +71,12 @@ struct sv_vm {
 
 /* vcpu.c */
 void vcpus_stop(struct sv_vm *vm);
+
+/* mem.c */
+void mem_unmap(struct sv_vm *vm);
+/* Has the host find the pages of a mapping by madvise(), or by touching them where it does not know the
+ * advice; 0 or -errno. */
+int mem_populate_piece(uint8_t *from, uint64_t size, int advice);
 
 /* irq.c: an interrupt line behind an irqfd; with vm->fd -1 it is a bare eventfd that tests read. */
 int irq_open(struct sv_vm *vm, uint32_t gsi);

@@ -66,6 +66,7 @@ void sv_vm_destroy(struct sv_vm *vm)
 	pthread_mutex_destroy(&vm->pause_lock);
 	if (vm->fd >= 0)
 		close(vm->fd);
+	mem_unmap(vm);
 	free(vm);
 }
 

@@ -23,10 +23,13 @@ VCPU_THREADS = 1000  # the first vCPU's id; the others count up
 
 
 class FakeEvent:
-    def __init__(self, kind: str, text: str = "", cause: str = "") -> None:
+    def __init__(self, kind: str, text: str = "", cause: str = "", **drive: str | int) -> None:
         self.kind = kind
         self.text = text
         self.cause = cause
+        self.device = str(drive.get("device", ""))
+        self.operation = str(drive.get("operation", ""))
+        self.error = int(drive.get("error", 0))
 
 
 class FakeSlot:

@@ -184,12 +184,13 @@ def _inserted(name: str, held: dict[str, Any]) -> dict[str, object]:
 
 
 def _contract() -> dict[str, Any]:
-    """Return what the generated contract says of flags and drivers: the records are not control's to import."""
+    """Return what the generated contract says of flags and drivers: their records are not ours to import."""
     from stratovirt.control.qmp import json_text
     from stratovirt.paths import room
 
     with open(f"{room('compat')}/flags.json", "rb") as file:
-        contract: dict[str, Any] = json_text.parse(file.read())
+        contract = json_text.parse(file.read())
+    assert isinstance(contract, dict)
     return contract
 
 
