@@ -14,6 +14,7 @@
 #define LIST      (RAM_GPA + MIB)          /* for lists of page numbers, and for statistics */
 #define VICTIMS   (RAM_GPA + 4 * MIB)      /* pages that nothing of the driver's is in */
 #define FILL      0x5a
+#define HUGE_2MB  (21 << 26)     /* <linux/mman.h>: log2 of the page size */
 #define R_GUEST   (R_CONFIG + 4) /* actual */
 #define MUST_TELL VIRTIO_BALLOON_F_MUST_TELL_HOST
 
@@ -28,6 +29,7 @@ struct balloon_plan {
 	struct sv_balloon_config config;
 	uint64_t page_size; /* 0 for the host's */
 	bool shared;
+	bool hugetlb;
 };
 
 static inline void *ram_at(struct balloon_driver *b, uint64_t gpa)
@@ -36,9 +38,9 @@ static inline void *ram_at(struct balloon_driver *b, uint64_t gpa)
 }
 
 /* Memory at a multiple of HUGE. */
-static inline uint8_t *map_memory(int file)
+static inline uint8_t *map_memory(int file, bool shared)
 {
-	int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | (file < 0 ? MAP_ANONYMOUS : 0);
 	uint8_t *space =
 	    mmap(NULL, MEMORY + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uintptr_t place = ((uintptr_t)space + HUGE - 1) & ~(HUGE - 1);
@@ -54,12 +56,12 @@ static inline struct balloon_driver balloon_open(const struct balloon_plan *plan
 {
 	struct balloon_driver b = {.file = -1};
 
-	if (plan->shared) {
-		b.file = memfd_create("ram", MFD_CLOEXEC);
+	if (plan->shared || plan->hugetlb) {
+		b.file = memfd_create("ram", MFD_CLOEXEC | (plan->hugetlb ? MFD_HUGETLB | HUGE_2MB : 0));
 		CHECK(b.file >= 0);
 		CHECK(ftruncate(b.file, (off_t)MEMORY) == 0);
 	}
-	b.ram = map_memory(b.file);
+	b.ram = map_memory(b.file, plan->shared);
 	memset(b.ram, FILL, MEMORY);
 	CHECK(sv_vm_create(-1, &b.d.vm) == 0);
 	/* Two regions that touch: what crosses from one to the other is found too. */
@@ -79,7 +81,8 @@ static inline void balloon_close(struct balloon_driver *b)
 		close(b->file);
 }
 
-static inline void balloon_start(struct balloon_driver *b, uint64_t features)
+/* VIRTIO 1.2, 3.1.1, up to where the queues could be used. */
+static inline void balloon_prepare(struct balloon_driver *b, uint64_t features)
 {
 	struct driver *d = &b->d;
 
@@ -102,7 +105,12 @@ static inline void balloon_start(struct balloon_driver *b, uint64_t features)
 		reg_write(d, R_USED, base + 2 * PAGE);
 		reg_write(d, R_QUEUE_READY, 1);
 	}
-	reg_write(d, R_STATUS, S_READY | S_DRIVER_OK);
+}
+
+static inline void balloon_start(struct balloon_driver *b, uint64_t features)
+{
+	balloon_prepare(b, features);
+	reg_write(&b->d, R_STATUS, S_READY | S_DRIVER_OK);
 }
 
 static inline uint16_t *avail_of(struct balloon_driver *b, uint32_t queue)

@@ -249,6 +249,40 @@ static void a_large_page_that_is_partly_guest_memory_is_kept(void)
 	balloon_close(&b);
 }
 
+static bool host_has_huge_pages(void)
+{
+	void *map = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | HUGE_2MB, -1, 0);
+
+	if (map == MAP_FAILED)
+		return false;
+	munmap(map, MEMORY);
+	return true;
+}
+
+static void pages_of_hugetlbfs_go_back_to_the_host(void)
+{
+	struct balloon_plan plan = {.page_size = HUGE, .hugetlb = true};
+
+	if (!host_has_huge_pages()) {
+		printf("skipped: this host has no 16 MiB of free huge pages\n");
+		return;
+	}
+	for (int shared = 0; shared < 2; shared++) {
+		struct balloon_driver b;
+
+		plan.shared = shared;
+		b = started(&plan, ALL_FEATURES);
+		send_range(&b, INFLATE_QUEUE, VICTIMS, 1023);
+		EQUAL(kept_pages(&b, VICTIMS, HUGE), 0);
+		EQUAL(kept_pages(&b, VICTIMS + HUGE, HUGE), 512);
+		EQUAL(next_event(&b.d).kind, 0);
+		memset(ram_at(&b, VICTIMS), 1, HUGE);
+		EQUAL(kept_pages(&b, VICTIMS, HUGE), 512);
+		balloon_close(&b);
+	}
+}
+
 static void a_list_that_is_too_long_breaks_the_device(void)
 {
 	struct balloon_driver b = plain();
@@ -258,6 +292,7 @@ static void a_list_that_is_too_long_breaks_the_device(void)
 	balloon_put(&b, INFLATE_QUEUE, 0);
 	CHECK(wait_interrupt(&b.d) & VIRTIO_INTERRUPT_CONFIG);
 	CHECK(reg_read(&b.d, R_STATUS) & S_NEEDS_RESET);
+	settle(&b.d);
 	EQUAL(balloon_state(&b).active, 0);
 	event = next_event(&b.d);
 	EQUAL(event.kind, SV_EVENT_DEVICE_BROKEN);
@@ -330,6 +365,7 @@ int main(int argc, char **argv)
 	RUN(a_driver_that_need_not_tell_has_to_name_a_large_page_at_once);
 	RUN(a_new_driver_begins_with_an_empty_balloon);
 	RUN(a_large_page_that_is_partly_guest_memory_is_kept);
+	RUN(pages_of_hugetlbfs_go_back_to_the_host);
 	RUN(a_list_that_is_too_long_breaks_the_device);
 	RUN(the_longest_list_is_served);
 	RUN(memory_that_the_host_refuses_is_told_once);

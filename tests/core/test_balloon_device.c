@@ -177,6 +177,19 @@ static void statistics_are_known_when_the_driver_has_told(void)
 	balloon_close(&b);
 }
 
+static void statistics_from_before_the_driver_was_ready_are_taken(void)
+{
+	struct balloon_driver b = balloon_open(&full);
+
+	balloon_prepare(&b, ALL_FEATURES);
+	put_stats(&b, 0, (struct stat_entry[]){{4, 1}}, 1);
+	EQUAL(balloon_state(&b).stats_known, 0);
+	reg_write(&b.d, R_STATUS, S_READY | S_DRIVER_OK);
+	settle(&b.d);
+	EQUAL(balloon_state(&b).stats_known, 1 << 4);
+	balloon_close(&b);
+}
+
 static void asking_gives_the_buffer_back_and_the_driver_fills_it_anew(void)
 {
 	struct balloon_driver b = started(ALL_FEATURES);
@@ -325,6 +338,7 @@ static void a_report_of_memory_that_is_none_breaks_the_device(void)
 	balloon_put(&b, 3, 0);
 	CHECK(wait_interrupt(&b.d) & VIRTIO_INTERRUPT_CONFIG);
 	CHECK(reg_read(&b.d, R_STATUS) & S_NEEDS_RESET);
+	settle(&b.d);
 	EQUAL(next_event(&b.d).data[1], VIRTQ_BAD_ADDRESS);
 	EQUAL(kept_pages(&b, RAM_GPA + MEMORY - PAGE, PAGE), 1);
 	balloon_close(&b);
@@ -352,6 +366,7 @@ int main(int argc, char **argv)
 	RUN(however_often_a_guest_changes_its_balloon_one_event_waits);
 	RUN(a_balloon_is_active_while_a_driver_serves_it);
 	RUN(statistics_are_known_when_the_driver_has_told);
+	RUN(statistics_from_before_the_driver_was_ready_are_taken);
 	RUN(asking_gives_the_buffer_back_and_the_driver_fills_it_anew);
 	RUN(asking_a_driver_that_has_no_buffer_there_does_nothing);
 	RUN(a_second_buffer_sends_the_first_one_back);
