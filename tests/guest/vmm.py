@@ -59,6 +59,14 @@ class Vmm:
             self.output += piece
         return self.output
 
+    def read_available(self) -> None:
+        """Read the serial output that is there."""
+        while select.select([self._out], [], [], 0)[0]:
+            piece = os.read(self._out.fileno(), 65536)
+            if not piece:
+                return
+            self.output += piece
+
     def finish(self) -> tuple[int, bytes, str]:
         """Wait for the end; return status, all serial output and what stood on stderr."""
         out, err = self.process.communicate(timeout=self.left())

@@ -168,6 +168,9 @@ static void activate(struct sv_virtio *device)
 	pthread_mutex_unlock(&device->config_lock);
 	if (atomic_exchange(&balloon->actual, 0) != 0)
 		announce(balloon);
+	/* Linux gives its first statistics, and notifies, before DRIVER_OK, when it counts for nothing. */
+	if (device->queues[STATS_QUEUE].runs)
+		virtio_process_later(device, STATS_QUEUE);
 	atomic_store(&balloon->active, device->queues[INFLATE_QUEUE].runs);
 }
 

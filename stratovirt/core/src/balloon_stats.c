@@ -19,8 +19,12 @@ static void on_timer(void *context, uint32_t epoll_events)
 {
 	struct balloon *balloon = context;
 	struct virtio_queue *queue = &balloon->device.queues[STATS_QUEUE];
+	uint64_t expired;
 
 	(void)epoll_events;
+	/* timerfd_create(2) does not say it: the kernel winds an interval up again when it is read. */
+	if (read(balloon->timer.fd, &expired, sizeof(expired)) < 0)
+		return; /* set anew or stopped meanwhile */
 	if (!balloon->stats_held || !queue->runs)
 		return; /* the driver is at it */
 	balloon->stats_held = false;
@@ -35,7 +39,7 @@ int balloon_stats_open(struct balloon *balloon, struct sv_iothread *io)
 					    on_timer, balloon};
 	if (balloon->timer.fd < 0)
 		return -errno;
-	return iothread_add(io, &balloon->timer, EPOLLIN | EPOLLET); /* setting it again clears its counter */
+	return iothread_add(io, &balloon->timer, EPOLLIN);
 }
 
 void balloon_stats_close(struct balloon *balloon)

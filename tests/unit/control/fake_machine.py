@@ -54,6 +54,26 @@ class FakeSlot:
         self._held = ""
 
 
+class FakeBalloon:
+    """A balloon whose guest does what it is told by the test only."""
+
+    def __init__(self, size: int, note: Callable[[str], None]) -> None:
+        self.size: int | None = size
+        self._note = note
+
+    def actual(self) -> int | None:
+        return self.size
+
+    def set_target(self, size: int) -> None:
+        self._note(f"target {size}")
+
+    def stats(self) -> tuple[int, dict[str, int]]:
+        return 1_700_000_000, {"free-memory": 2**64 - 1, "total-memory": 7}
+
+    def ask_stats(self) -> None:
+        self._note("ask stats")
+
+
 class FakeMachine:
     """`log` and `events` are pipes; without them nothing is told and nothing is remembered."""
 
@@ -68,6 +88,9 @@ class FakeMachine:
             "drive": {"root": FakeSlot(self.note, "/root.img"), "slot 1": FakeSlot(self.note)},
             "net": {"slot 0": FakeSlot(self.note)},
         }
+        # Tests of the registry have no document.
+        described = getattr(document, "balloon", None) is not None
+        self._balloon = FakeBalloon(document.memory.size, self.note) if described else None
 
     def note(self, text: str) -> None:
         if self._log >= 0:
@@ -104,14 +127,18 @@ class FakeMachine:
         if words["kind"] == "room":
             self.room = int(words["text"])
             return FakeEvent("serial-room")
+        if words["kind"] == "balloon":
+            assert self._balloon is not None
+            self._balloon.size = int(words["text"]) if words["text"] else None
+            return FakeEvent("balloon")
         if words["kind"] == "broken":
             self.broken = words["text"]
             return None
         return FakeEvent(**words)
 
     def live(self, table: str, name: str = "") -> object | None:
-        self.note(f"live {table} {name}")
-        return None
+        _ = name
+        return self._balloon if table == "balloon" else None
 
     def iothread_id(self, name: str) -> int:
         return len(name)
