@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,3 +73,12 @@ def flags(
         *(("-initrd", kernel[1]) if len(kernel) > 1 else ()),
         "-append", cmdline, "-serial", "stdio", "-qmp", f"unix:{socket}", *more,
     ]  # fmt: skip
+
+
+def file_in_image(image: Path, name: str, tmp_path: Path) -> bytes:
+    """Return a file of an ext4 image, read on the host after a full check of the file system."""
+    subprocess.run(["e2fsck", "-fp", str(image)], check=False, capture_output=True)
+    subprocess.run(["e2fsck", "-fn", str(image)], check=True, capture_output=True)
+    copy = tmp_path / "copy"
+    subprocess.run(["debugfs", "-R", f"dump {name} {copy}", str(image)], check=True, capture_output=True)
+    return copy.read_bytes()

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.guest.linux import CLOUD, ROOT_IMAGE, SMALL, SMALL_ELF, boot, boot_profile, flags, words
+from tests.guest.linux import (
+    CLOUD,
+    ROOT_IMAGE,
+    SMALL,
+    SMALL_ELF,
+    boot,
+    boot_profile,
+    file_in_image,
+    flags,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,15 +43,6 @@ def root(tmp_path: Path) -> Path:
     image = tmp_path / "root.ext4"
     shutil.copy(ROOT_IMAGE, image)
     return image
-
-
-def file_in_image(image: Path, name: str, tmp_path: Path) -> bytes:
-    """Return a file of an ext4 image, read on the host after a full check of the file system."""
-    subprocess.run(["e2fsck", "-fp", str(image)], check=False, capture_output=True)
-    subprocess.run(["e2fsck", "-fn", str(image)], check=True, capture_output=True)
-    copy = tmp_path / "copy"
-    subprocess.run(["debugfs", "-R", f"dump {name} {copy}", str(image)], check=True, capture_output=True)
-    return copy.read_bytes()
 
 
 def drive(image: Path, *, name: str = "root", more: str = "", device: str = "") -> list[str]:
