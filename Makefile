@@ -57,6 +57,7 @@ contracts: core ## write schemas/ and compat/*.json from the code
 	$(BIN)/python -m stratovirt.document.contracts
 	$(BIN)/python -m stratovirt.compat.contracts
 	$(BIN)/python -m stratovirt.control.qmp.contracts
+	$(BIN)/python -m tests.contract.guidebook
 
 clean: ## remove what was built here; the cache of guest images stays
 	rm -rf build dist *.egg-info stratovirt/start.image stratovirt/core/*.so stratovirt/core/_core.c .venv

@@ -50,6 +50,7 @@ def add_image(client: Client, image: str, name: str = "drive-0") -> Any:
     return call(client, "blockdev-add", node_name=name, file={"driver": "file", "filename": image})
 
 
+@pytest.mark.guidebook("3.4.1 block", "3.6 events")
 def test_the_guidebooks_disk_goes_in_and_out(served: Served, client: Client, image: str) -> None:
     request = (
         '{"execute": "blockdev-add", "arguments": {"node-name": "drive-0", "file": {"driver": "file",'
@@ -67,6 +68,7 @@ def test_the_guidebooks_disk_goes_in_and_out(served: Served, client: Client, ima
     assert served.did() == f"unplug {image}"
 
 
+@pytest.mark.guidebook("3.4.2 net")
 def test_the_guidebooks_card_goes_in_and_out(served: Served, client: Client) -> None:
     assert call(client, "netdev_add", id="net-0", ifname="tap0") == {}
     assert call(client, "device_add", id="net-0", driver="virtio-net-mmio", addr="0x0") == {}
@@ -155,6 +157,7 @@ def named(name: str) -> dict[str, object]:
     return {"execute": "getfd", "arguments": {"fdname": name}}
 
 
+@pytest.mark.guidebook("3.3.5 getfd")
 def test_descriptors_get_names_and_become_a_card(served: Served, client: Client) -> None:
     read, write = os.pipe()
     assert send_fds(client, named("first"), read, write) == {"return": {}}

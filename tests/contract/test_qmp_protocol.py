@@ -36,6 +36,7 @@ def error_of(message: dict[str, dict[str, str]]) -> tuple[str, str]:
     return message["error"]["class"], message["error"]["desc"]
 
 
+@pytest.mark.guidebook("3.2 connection")
 def test_the_greeting_is_the_guidebooks(served: Served) -> None:
     assert served.knock().receive_line() == GREETING
 
@@ -46,6 +47,7 @@ def test_negotiation_may_come_never_late_or_often(client: Client) -> None:
     assert client.ask('{"execute":"qmp_capabilities","arguments":{},"id":1}') == {"return": {}, "id": 1}
 
 
+@pytest.mark.guidebook("3.3.1 stop", "3.3.2 cont", "3.6 events")
 def test_stop_and_cont_send_their_events_before_the_replies(client: Client) -> None:
     client.send('{"execute":"stop"}')
     client.send('{"execute":"cont"}')
@@ -65,6 +67,7 @@ def test_an_event_says_when(client: Client) -> None:
     assert 0 <= stamp["microseconds"] < 1_000_000
 
 
+@pytest.mark.guidebook("3.3.4 query-status")
 def test_a_paused_machine_says_that_it_does_not_run(client: Client) -> None:
     assert client.ask(STATUS)["return"] == {"running": True, "singlestep": False, "status": "running"}
     client.ask('{"execute":"stop"}')
@@ -161,6 +164,7 @@ def test_a_request_may_come_in_pieces(client: Client) -> None:
     assert client.receive()["return"]["running"]
 
 
+@pytest.mark.guidebook("3.7 flow control")
 def test_a_burst_is_throttled_with_ids_and_recovers(client: Client) -> None:
     client.send("".join(f'{{"execute":"query-kvm","id":{i}}}' for i in range(200)))
     replies = [client.receive() for _ in range(200)]

@@ -46,6 +46,7 @@ def image_of(folder: Path, number: int) -> Path:
     return image
 
 
+@pytest.mark.guidebook("3.4.1 block", "2.2 path_on_host")
 def test_a_disk_comes_and_goes_ten_times_and_what_was_written_is_there(tmp_path: Path) -> None:
     cmdline = words(USE_DISKS)
     with (

@@ -52,6 +52,7 @@ def drive(image: Path, *, name: str = "root", more: str = "", device: str = "") 
     ]  # fmt: skip
 
 
+@pytest.mark.guidebook("2.2 names", "2.2 path_on_host", "2.6 stdio")
 @pytest.mark.parametrize("kernel", [CLOUD, SMALL, SMALL_ELF], ids=["cloud", "small", "small-elf"])
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_a_kernel_boots_from_flags_and_its_writes_are_on_the_disk(
@@ -68,6 +69,7 @@ def test_a_kernel_boots_from_flags_and_its_writes_are_on_the_disk(
     assert not (tmp_path / "qmp").exists()
 
 
+@pytest.mark.guidebook("2.1 id", "2.2 iothread", "2.2 names")
 @pytest.mark.parametrize(("kernel", "cpus"), [(CLOUD, 2), (SMALL, 1)], ids=["cloud", "small"])
 def test_a_kernel_boots_from_a_profile(kernel: Sequence[Path], cpus: int, root: Path, tmp_path: Path) -> None:
     profile = tmp_path / "guest.toml"
@@ -122,6 +124,7 @@ def test_each_way_to_reset_ends_the_process_with_0(how: str, tmp_path: Path) -> 
     assert report.status == 0, report.errors
 
 
+@pytest.mark.guidebook("2.2 read_only", "2.2 serial_num", "2.2 drive_id")
 def test_a_read_only_disk_with_a_serial_number_is_seen_as_such(root: Path, tmp_path: Path) -> None:
     before = hashlib.md5(root.read_bytes()).hexdigest()
     script = """
@@ -169,6 +172,7 @@ def test_a_guest_sees_254_vcpus_in_its_tables(kernel: Sequence[Path], more: str,
     assert report.fact("cpus_possible") == "0-253"
 
 
+@pytest.mark.guidebook("2 devices")
 @pytest.mark.parametrize("more", ["", "acpi=off"], ids=["acpi", "mp-table"])
 def test_sixteen_disks_are_found_by_acpi_and_by_kernel_words(more: str, tmp_path: Path) -> None:
     count = 16 if not more else 11  # without ACPI a kernel knows the 11 lines of the ISA bus that are free

@@ -42,6 +42,7 @@ def test_every_way_a_guest_ends_itself_ends_the_process_well(guest: str, said: b
     assert not socket.exists()
 
 
+@pytest.mark.guidebook("3.6 events")
 def test_the_end_of_a_guest_is_told_by_an_event(tmp_path: Path) -> None:
     socket = tmp_path / "qmp"
     with Vmm(*flags("hello", socket, "-S")) as vmm:
@@ -56,6 +57,7 @@ def test_the_end_of_a_guest_is_told_by_an_event(tmp_path: Path) -> None:
     assert (status, output) == (0, b"hello\n")
 
 
+@pytest.mark.guidebook("2.6 stdio")
 def test_serial_input_reaches_the_guest_from_a_pipe(tmp_path: Path) -> None:
     with Vmm(*flags("echo", tmp_path / "qmp"), stdin=subprocess.PIPE) as vmm:
         vmm.read_until(b"ready\n")
@@ -68,6 +70,7 @@ def test_serial_input_reaches_the_guest_from_a_pipe(tmp_path: Path) -> None:
     assert (status, output) == (0, b"ready\n" + b"ABC" * 1000 + b".")
 
 
+@pytest.mark.guidebook("3.3.1 stop", "3.3.2 cont")
 def test_stop_and_cont_change_the_state_with_their_events_first(tmp_path: Path) -> None:
     socket = tmp_path / "qmp"
     with Vmm(*flags("spin", socket, "-smp", "2")) as vmm:
@@ -87,6 +90,7 @@ def test_stop_and_cont_change_the_state_with_their_events_first(tmp_path: Path) 
     assert kinds == ["STOP", "RESUME"]
 
 
+@pytest.mark.guidebook("3.3.3 quit", "3.1 creation")
 def test_quit_ends_a_busy_guest_and_removes_the_socket(tmp_path: Path) -> None:
     socket = tmp_path / "qmp"
     with Vmm(*flags("spin", socket, "-smp", "4")) as vmm:
