@@ -16,6 +16,7 @@ FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", f"-I{CORE}", f"
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wvla", "-Werror")
 SANITIZERS = {
     "none": (),
+    "speed": ("-O2", "-DNDEBUG"),
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
     # gcc says that the sanitizer does not understand fences; what we fence is atomic anyway.
     "thread": ("-fsanitize=thread", "-Wno-tsan"),
