@@ -268,6 +268,7 @@ static void no_more_is_sent_than_the_guest_has_room_for(void)
 static void credit_is_counted_on_when_the_counters_wrap(void)
 {
 	struct guest g = started();
+	struct vsock_conn *conn;
 	struct stream s;
 
 	EQUAL(vsock_credit(100, UINT32_MAX - 9, 20), 70);
@@ -276,9 +277,10 @@ static void credit_is_counted_on_when_the_counters_wrap(void)
 	g.buf_alloc = 100;
 	s = host_connects(&g, 5);
 	settle(&g.d);
-	conn_of(&g, &s)->tx_cnt = UINT32_MAX - 49;
-	conn_of(&g, &s)->fwd_cnt = UINT32_MAX;
-	conn_of(&g, &s)->told_fwd_cnt = UINT32_MAX;
+	conn = look_at(&g, VSOCK_OPEN, &s).conn;
+	conn->tx_cnt = UINT32_MAX - 49; /* nothing happens meanwhile */
+	conn->fwd_cnt = UINT32_MAX;
+	conn->told_fwd_cnt = UINT32_MAX;
 	g.fwd_cnt = UINT32_MAX - 49;
 	send_op(&g, 5, s.host_port, VSOCK_OP_CREDIT_UPDATE);
 	host_write(s.fd, (char[150]){0}, 150);
@@ -310,7 +312,6 @@ static void a_guest_that_asks_for_credit_gets_it(void)
 static uint32_t fill_up(struct guest *g, const struct stream *s)
 {
 	static char block[16384];
-	struct vsock_conn *conn = conn_of(g, s);
 	uint32_t sent = 0;
 
 	do {
@@ -320,7 +321,7 @@ static uint32_t fill_up(struct guest *g, const struct stream *s)
 		while ((uint16_t)(used_index(&g->rings[VSOCK_RX]) - (uint16_t)g->rx_seen))
 			expect(g, VSOCK_OP_CREDIT_UPDATE);
 		CHECK(sent < (64u << 20));
-	} while (conn->used + sizeof(block) <= VSOCK_BUFFER_SIZE);
+	} while (look_at(g, VSOCK_OPEN, s).used + sizeof(block) <= VSOCK_BUFFER_SIZE);
 	return sent;
 }
 

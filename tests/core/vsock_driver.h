@@ -357,26 +357,44 @@ static inline struct stream host_connects(struct guest *g, uint32_t port)
 	return stream;
 }
 
-/* The device's view of a stream; only while nothing is on its way. */
-static inline struct vsock_conn *conn_of(struct guest *g, const struct stream *stream)
-{
-	struct vsock_conn *conn = vsock_of(g)->muxer.connections;
+/* A look at the device's connections, taken on its thread. */
+struct look {
+	struct guest *g;
+	enum vsock_state state;
+	uint32_t in_state;           /* connections in `state` */
+	const struct stream *stream; /* NULL for none */
+	struct vsock_conn *conn;     /* of the stream */
+	uint32_t used;               /* bytes in its buffer */
+};
 
-	settle(&g->d);
-	while (conn->host_port != stream->host_port || conn->guest_port != stream->guest_port)
-		conn++;
-	return conn;
+static inline void look_here(void *context)
+{
+	struct look *look = context;
+	struct vsock_conn *conns = vsock_of(look->g)->muxer.connections;
+
+	for (uint32_t i = 0; i < VSOCK_CONNECTIONS; i++) {
+		struct vsock_conn *conn = &conns[i];
+
+		look->in_state += conn->state == look->state;
+		if (look->stream && conn->host_port == look->stream->host_port &&
+		    conn->guest_port == look->stream->guest_port)
+			look->conn = conn;
+	}
+	look->used = look->conn ? look->conn->used : 0;
 }
 
-/* Connections that the device has in a state. */
-static inline uint32_t count_state(struct guest *g, enum vsock_state state)
+static inline struct look look_at(struct guest *g, enum vsock_state state, const struct stream *stream)
 {
-	uint32_t count = 0;
+	struct look look = {.g = g, .state = state, .stream = stream};
 
 	settle(&g->d);
-	for (uint32_t i = 0; i < VSOCK_CONNECTIONS; i++)
-		count += vsock_of(g)->muxer.connections[i].state == state;
-	return count;
+	iothread_call(g->d.device->io, look_here, &look);
+	return look;
+}
+
+static inline uint32_t count_state(struct guest *g, enum vsock_state state)
+{
+	return look_at(g, state, NULL).in_state;
 }
 
 /* Waits until the device has seen what a host program did. */
