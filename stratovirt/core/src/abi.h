@@ -164,7 +164,6 @@ int sv_mem_populate(struct sv_vm *vm, int threads);
 /* [any] The page size of a file on hugetlbfs, 0 for any other file. */
 int64_t sv_huge_page_size(int fd);
 
-
 /* [setup] A virtio-vsock device that the host's kernel serves through an open /dev/vhost-vsock; -EADDRINUSE
  * when another guest of the host has the context id. */
 int sv_vsock_vhost_create(struct sv_vm *vm, int vhost_fd, uint64_t guest_cid, struct sv_virtio **out);

@@ -1,4 +1,4 @@
-"""Programs for Linux guests: C files of this folder, linked statically with the host's gcc; they go to /bin."""
+"""Programs for Linux guests, in their /bin: C files of this folder, linked statically with the host's gcc."""
 
 from __future__ import annotations
 
