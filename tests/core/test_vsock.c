@@ -475,6 +475,26 @@ static void a_reset_ends_every_stream_and_the_next_driver_starts_anew(void)
 	guest_close(&g);
 }
 
+/* The device holds a receive buffer in reserve: one of the old driver must not be the new one's. */
+static void a_buffer_of_the_driver_before_is_not_written(void)
+{
+	struct guest g = started();
+	struct stream s = host_connects(&g, 5);
+
+	host_say(s.fd, "data");
+	expect(&g, VSOCK_OP_RW);
+	settle(&g.d);
+	CHECK(vsock_of(&g)->held);
+	guest_start_with(&g, VIRTIO_F_VERSION_1, 0);
+	post_rx_buffer(&g, 40);
+	send_op(&g, 5, 6, VSOCK_OP_RW);
+	wait_queue(&g, VSOCK_RX, 1);
+	EQUAL(used_at(&g.rings[VSOCK_RX], 0).id, 40);
+	expect(&g, VSOCK_OP_RST);
+	close(s.fd);
+	guest_close(&g);
+}
+
 static void post_event_buffer(struct guest *g)
 {
 	put_desc(&g->rings[VSOCK_EVENT], 0, EVENT_ROOM, 4, F_WRITE, 0);
@@ -606,6 +626,7 @@ int main(int argc, char **argv)
 	RUN(megabytes_come_back_unchanged);
 	RUN(a_host_program_that_comes_before_the_driver_waits_for_it);
 	RUN(a_reset_ends_every_stream_and_the_next_driver_starts_anew);
+	RUN(a_buffer_of_the_driver_before_is_not_written);
 	RUN(a_transport_reset_is_an_event_and_ends_every_stream);
 	RUN(a_transport_reset_waits_for_a_buffer);
 	RUN(a_transport_reset_without_a_driver_is_nothing);
