@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import os
+
 from stratovirt.devices.device import VirtioDevice
-from stratovirt.record import integer, text
+from stratovirt.errors import CoreError, HostError, StratovirtError
+from stratovirt.record import choice, integer, path, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.core._core import CData
+    from stratovirt.machine.chassis import Chassis
+
+VHOST = "/dev/vhost-vsock"
+_EADDRINUSE = 98
+_NEXT_STEP = 'load it with `modprobe vhost_vsock`, or set backend = "unix" and a socket in [vsock]'
 
 
 class Vsock(VirtioDevice):
@@ -20,6 +32,90 @@ class Vsock(VirtioDevice):
     vhostfd: int | None = integer(
         "Open /dev/vhost-vsock descriptor to use", default=None, minimum=0, on="device"
     )
+    backend: str = choice(
+        "Who serves the streams: the host's kernel (vhost) or Unix sockets; auto takes the first there is",
+        ("auto", "vhost", "unix"),
+        default="auto",
+        on="none",
+    )
+    socket: str | None = path(
+        "Unix socket where host programs say `CONNECT PORT`; the guest's own connections go to SOCKET_PORT",
+        default=None,
+        on="none",
+    )
+
+    def realize(self, name: str, chassis: Chassis) -> None:
+        """Open what serves the streams and put a virtio-vsock device before it."""
+        label = f"vsock '{name}'"
+        device = self._unix(label, chassis) if self._uses_unix(label) else self._vhost(label, chassis)
+        chassis.place_mmio(label, device)
+
+    def _uses_unix(self, label: str) -> bool:
+        if self.backend != "auto" or self.vhostfd is not None or self.socket is None:
+            return self.backend == "unix"
+        reason = _why_not_vhost()
+        if reason:
+            # Told, because host programs have to connect in another way.
+            line = f"stratovirt: {label}: {VHOST}: {reason}; host programs reach the guest by {self.socket}\n"
+            os.write(2, line.encode())
+        return bool(reason)
+
+    def _vhost(self, label: str, chassis: Chassis) -> CData:
+        from stratovirt.core import check, ffi, lib
+
+        fd, hint = (
+            (_open_vhost(label), "")
+            if self.vhostfd is None
+            else (self.vhostfd, f"is descriptor {self.vhostfd} an open {VHOST} that nobody else uses?")
+        )
+        out = ffi.new("struct sv_virtio **")
+        try:
+            result = lib.sv_vsock_vhost_create(chassis.core.handle, fd, self.guest_cid, out)
+            check(f"make {label} with {VHOST}", result, hint)
+        except CoreError as error:
+            if error.errno != _EADDRINUSE:
+                raise
+            raise StratovirtError(
+                f"{label}: context id {self.guest_cid} belongs to another machine on this host",
+                hint="choose another guest_cid (guest-cid=), or end that machine",
+            ) from error
+        finally:
+            if self.vhostfd is None:
+                os.close(fd)
+        device: CData = out[0]
+        return device
+
+    def _unix(self, label: str, chassis: Chassis) -> CData:
+        from stratovirt.core import check, ffi, lib
+        from stratovirt.sockets import UnixListener
+
+        if self.socket is None:
+            raise StratovirtError(f'{label}: backend = "unix" needs a socket', hint="set `socket` in [vsock]")
+        listener = UnixListener.bind(self.socket, f"the socket of {label}")
+        chassis.at_close(listener.close)
+        config = ffi.new(
+            "struct sv_vsock_config *",
+            {"guest_cid": self.guest_cid, "listener": listener.fd, "path": os.fsencode(self.socket)},
+        )
+        out = ffi.new("struct sv_virtio **")
+        check(f"make {label}", lib.sv_vsock_create(chassis.core.handle, config, out))
+        device: CData = out[0]
+        return device
+
+
+def _why_not_vhost() -> str:
+    try:
+        os.close(os.open(VHOST, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _open_vhost(label: str) -> int:
+    try:
+        return os.open(VHOST, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"{label}: open {VHOST}", error, _NEXT_STEP) from error
 
 
 DEVICE = Vsock

@@ -227,6 +227,18 @@ CODES: dict[str, Code] = {
         '[drive.root]\nfile = "root.img"\n[drive.root.limit]\nbytes = "1K"\n',
         '[drive.root]\nfile = "root.img"\n[drive.root.limit]\nbytes = "1M"\n',
     ),
+    "SV340": _code(
+        "vsock without a socket",
+        "Unix sockets serve the streams, and no path is given for the first one.",
+        '[vsock]\nguest_cid = 3\nbackend = "unix"\n',
+        '[vsock]\nguest_cid = 3\nbackend = "unix"\nsocket = "vsock.sock"\n',
+    ),
+    "SV341": _code(
+        "vsock with two backends",
+        "An open /dev/vhost-vsock is of no use when Unix sockets serve the streams.",
+        '[vsock]\nguest_cid = 3\nbackend = "unix"\nsocket = "vsock.sock"\nvhostfd = 5\n',
+        "[vsock]\nguest_cid = 3\nvhostfd = 5\n",
+    ),
     "SV401": _code(
         "no root file system",
         "Neither an initrd nor a drive is there; only a kernel with a file system of its own can use that.",
@@ -251,6 +263,12 @@ CODES: dict[str, Code] = {
         "The backend is described and the guest does not see it.",
         '[drive.a]\nfile = "a.img"\nattach = false\n',
         '[drive.a]\nfile = "a.img"\n',
+    ),
+    "SV420": _code(
+        "vsock socket with vhost",
+        "With vhost host programs use AF_VSOCK sockets; the path is not used.",
+        '[vsock]\nguest_cid = 3\nbackend = "vhost"\nsocket = "vsock.sock"\n',
+        '[vsock]\nguest_cid = 3\nsocket = "vsock.sock"\n',
     ),
 }
 

@@ -25,6 +25,7 @@ CONSOLES_MAX = 8  # Linux names them hvc0 to hvc7
 IOTHREADS_MAX = 8
 SOCKET_PATH_MAX = 107  # sun_path of <sys/un.h>, less the NUL
 LIMIT_MIN, LIMIT_MAX = 64 * KIB, 1024 * GIB  # bytes each second of a disk
+PORT_SUFFIX = len("_4294967295")  # of the sockets where a guest's vsock connections go
 ROOT_BUS = "pcie.0"
 
 
@@ -180,10 +181,13 @@ def _sockets(vm: Vm) -> Iterator[Problem]:
     ]
     if vm.qmp is not None:
         paths.insert(0, (("qmp", "socket"), vm.qmp.socket))
+    if vm.vsock is not None and vm.vsock.socket is not None:
+        paths.append((("vsock", "socket"), vm.vsock.socket))
     for where, path in paths:
         length = len(path.encode("utf-8", "surrogateescape"))
-        if length > SOCKET_PATH_MAX:
-            yield Problem("SV315", where, f"the socket path has {length} bytes, at most {SOCKET_PATH_MAX}")
+        limit = SOCKET_PATH_MAX - (PORT_SUFFIX if where[0] == "vsock" else 0)
+        if length > limit:
+            yield Problem("SV315", where, f"the socket path has {length} bytes, at most {limit}")
     yield from _twice(paths, "SV316", "the socket")
 
 
@@ -223,6 +227,20 @@ def _nets(vm: Vm) -> Iterator[Problem]:
         [(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address"
     )
     yield from _twice([(("net", n, "tap"), v.tap) for n, v in vm.net.items() if v.tap], "SV321", "the tap")
+
+
+def _vsock(vm: Vm) -> Iterator[Problem]:
+    vsock = vm.vsock
+    if vsock is None:
+        return
+    if vsock.backend == "unix" and vsock.socket is None:
+        yield Problem(
+            "SV340", ("vsock",), "vsock by Unix sockets has no socket", help="set `socket` in [vsock]"
+        )
+    if vsock.backend == "unix" and vsock.vhostfd is not None:
+        yield Problem("SV341", ("vsock", "vhostfd"), "vhostfd and Unix sockets exclude each other")
+    elif vsock.socket is not None and (vsock.backend == "vhost" or vsock.vhostfd is not None):
+        yield Problem("SV420", ("vsock", "socket"), "with vhost the socket has no effect")
 
 
 def _process(vm: Vm) -> Iterator[Problem]:
@@ -268,6 +286,7 @@ _CHECKS: tuple[Check, ...] = (
     _images,
     _limits,
     _nets,
+    _vsock,
     _process,
     _unattached,
 )

@@ -173,10 +173,70 @@ def test_more_memory_than_the_process_may_have_is_told(tmp_path: Path) -> None:
     assert not os.path.exists(f"{tmp_path}/qmp")
 
 
-def test_a_device_of_a_later_version_is_named(tmp_path: Path) -> None:
-    status, errors = start(
-        *flags(tmp_path, tiny.build("hello"), "-device", "vhost-vsock-device,id=v,guest-cid=3")
-    )
+VSOCK = ("-device", "vhost-vsock-device,id=v,guest-cid=3")
+
+
+def vsock_profile(folder: Path, *lines: str) -> Path:
+    text = [
+        "version = 1",
+        "[boot]",
+        f'kernel = "{tiny.build("hello")}"',
+        "[serial]",
+        "[vsock]",
+        "guest_cid = 3",
+        *lines,
+    ]
+    return write(folder / "guest.toml", "\n".join(text).encode())
+
+
+@pytest.mark.skipif(os.path.exists("/dev/vhost-vsock"), reason="needs a host without vhost-vsock")
+def test_a_vsock_without_vhost_and_without_a_socket_tells_both_ways_out(tmp_path: Path) -> None:
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), *VSOCK))
 
     assert status == 1
-    assert "vsock 'v'" in errors
+    assert "vsock 'v': open /dev/vhost-vsock" in errors
+    assert "modprobe vhost_vsock" in errors
+    assert 'backend = "unix"' in errors
+
+
+@pytest.mark.skipif(os.path.exists("/dev/vhost-vsock"), reason="needs a host without vhost-vsock")
+def test_a_vsock_that_falls_back_to_a_socket_says_so_in_one_line(tmp_path: Path) -> None:
+    with Vmm("run", vsock_profile(tmp_path, 'socket = "v.sock"')) as vmm:
+        status, output, errors = vmm.finish()
+
+    assert (status, output) == (0, b"hello\n")
+    assert len(errors.splitlines()) == 1
+    assert "/dev/vhost-vsock" in errors
+    assert str(tmp_path / "v.sock") in errors
+    assert not (tmp_path / "v.sock").exists()
+
+
+def test_a_vsock_by_its_socket_starts_without_a_word_and_replaces_a_stale_one(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "v.sock"))
+    with Vmm("run", vsock_profile(tmp_path, 'backend = "unix"', 'socket = "v.sock"')) as vmm:
+        status, output, errors = vmm.finish()
+
+    assert (status, output, errors) == (0, b"hello\n", "")
+    assert not (tmp_path / "v.sock").exists()
+
+
+def test_a_vsock_socket_that_somebody_serves_is_refused_and_stays(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "v.sock"))
+        other.listen()
+        status, errors = start("run", vsock_profile(tmp_path, 'backend = "unix"', 'socket = "v.sock"'))
+
+    assert status == 1
+    assert "vsock 'vsock'" in errors
+    assert str(tmp_path / "v.sock") in errors
+    assert (tmp_path / "v.sock").exists()
+
+
+@pytest.mark.parametrize("fd", ["0", "99"], ids=["another file", "no descriptor"])
+def test_a_vhostfd_that_is_none_is_named(fd: str, tmp_path: Path) -> None:
+    device = ("-device", f"vhost-vsock-device,id=v,guest-cid=3,vhostfd={fd}")
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), *device))
+
+    assert status == 1
+    assert f"is descriptor {fd} an open /dev/vhost-vsock" in errors

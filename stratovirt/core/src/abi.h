@@ -163,3 +163,20 @@ int sv_mem_map(struct sv_vm *vm, int fd, uint64_t size, int flags, void **out);
 int sv_mem_populate(struct sv_vm *vm, int threads);
 /* [any] The page size of a file on hugetlbfs, 0 for any other file. */
 int64_t sv_huge_page_size(int fd);
+
+/* [setup] A virtio-vsock device that the host's kernel serves through an open /dev/vhost-vsock; -EADDRINUSE
+ * when another guest of the host has the context id. */
+int sv_vsock_vhost_create(struct sv_vm *vm, int vhost_fd, uint64_t guest_cid, struct sv_virtio **out);
+
+#define SV_VSOCK_PATH_SIZE 97 /* leaves sockaddr_un room for an underscore, a port and the final NUL */
+
+struct sv_vsock_config {
+	uint64_t guest_cid;
+	int listener; /* a Unix stream socket that listens and does not block: host programs connect to it */
+	char path[SV_VSOCK_PATH_SIZE]; /* with _PORT behind it: where a guest's connections to the host go */
+};
+/* [setup] A virtio-vsock device whose streams end in Unix sockets of the host. */
+int sv_vsock_create(struct sv_vm *vm, const struct sv_vsock_config *config, struct sv_virtio **out);
+/* [any] Tells the driver of a vsock device of either kind that all its connections are gone, as after a
+ * snapshot; -EINVAL for another device. */
+int sv_vsock_transport_reset(struct sv_virtio *device);

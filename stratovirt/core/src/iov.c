@@ -38,6 +38,22 @@ void span_skip(struct span *span, uint64_t n)
 	}
 }
 
+void span_cut(struct span *span, uint64_t n)
+{
+	uint64_t left = n;
+	uint32_t count = 0;
+
+	while (left > 0) {
+		struct iovec *last = &span->iov[count++];
+
+		if (last->iov_len > left)
+			last->iov_len = left;
+		left -= last->iov_len;
+	}
+	span->count = count;
+	span->bytes = n;
+}
+
 void span_take(struct span *span, void *to, uint64_t n)
 {
 	uint8_t *at = to;

@@ -14,6 +14,8 @@ struct span {
 struct span span_of(struct iovec *iov, uint32_t count);
 /* Drops n bytes from the front; n is at most span->bytes. */
 void span_skip(struct span *span, uint64_t n);
+/* Keeps the first n bytes; n is at most span->bytes. */
+void span_cut(struct span *span, uint64_t n);
 /* Moves n bytes from the front to a buffer; n is at most span->bytes. */
 void span_take(struct span *span, void *to, uint64_t n);
 /* Moves n bytes of a buffer to the front; n is at most span->bytes. */
