@@ -163,3 +163,15 @@ int sv_mem_map(struct sv_vm *vm, int fd, uint64_t size, int flags, void **out);
 int sv_mem_populate(struct sv_vm *vm, int threads);
 /* [any] The page size of a file on hugetlbfs, 0 for any other file. */
 int64_t sv_huge_page_size(int fd);
+
+/* A device's other end on the host failed, and is tried again. source: device; data[0]: errno, ENODATA for a
+ * source of bytes that has ended. */
+#define SV_EVENT_HOST_ERROR 16
+
+/* [setup] A virtio-rng device on the main I/O thread; its bytes are read from fd, which does not block. At
+ * most bytes_per_sec of them; 0 for no limit. */
+struct sv_rng_config {
+	int fd;
+	uint32_t bytes_per_sec;
+};
+int sv_rng_create(struct sv_vm *vm, const struct sv_rng_config *config, struct sv_virtio **out);
