@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 from stratovirt.core import check, ffi, lib
-from stratovirt.errors import DocumentError, HostError
+from stratovirt.errors import DocumentError, HostError, StratovirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stratovirt.core._core import CData
     from stratovirt.core.vm import CoreVm
     from stratovirt.machine.board import Board
@@ -27,12 +29,25 @@ class Chassis:
         self.live: dict[tuple[str, str], object] = {}  # what QMP can ask of a device, by table and name
         self._iothreads: dict[str, CData] = {}
         self._fds: list[int] = []
+        self._at_close: list[Callable[[], None]] = []
 
     def close(self) -> None:
-        """Release everything, the core's threads first."""
+        """Release everything, the core's threads first; the last of what cannot be released is raised."""
         self.core.close()
         while self._fds:
             os.close(self._fds.pop())
+        failure: StratovirtError | None = None
+        while self._at_close:
+            try:
+                self._at_close.pop()()
+            except StratovirtError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def at_close(self, release: Callable[[], None]) -> None:
+        """Have close() call this, after the core's threads have ended; the newest goes first."""
+        self._at_close.append(release)
 
     def keep_fd(self, fd: int) -> int:
         """Own a descriptor until close()."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "stratovirt"
 
-GROUND = {"errors", "findings", "image", "load", "log", "paths", "record", "units"}
+GROUND = {"errors", "findings", "image", "load", "log", "paths", "record", "sockets", "units"}
 # Each room may import the rooms of its own line that stand to its right, and the ground floor.
 MAY_IMPORT = {
     "cli": {"app", "compat", "start"},

@@ -134,9 +134,9 @@ static inline void driver_write_features(struct driver *d, uint64_t features)
 	reg_write(d, R_DRIVER, features >> 32);
 }
 
-static inline void driver_write_queue(struct driver *d, const struct virtq_layout *layout)
+/* Tells the device where the selected queue is. */
+static inline void driver_write_layout(struct driver *d, const struct virtq_layout *layout)
 {
-	reg_write(d, R_QUEUE_SEL, 0);
 	reg_write(d, R_QUEUE_SIZE, layout->size);
 	reg_write(d, R_DESC, (uint32_t)layout->desc);
 	reg_write(d, R_DESC + 4, layout->desc >> 32);
@@ -145,6 +145,12 @@ static inline void driver_write_queue(struct driver *d, const struct virtq_layou
 	reg_write(d, R_USED, (uint32_t)layout->used);
 	reg_write(d, R_USED + 4, layout->used >> 32);
 	reg_write(d, R_QUEUE_READY, 1);
+}
+
+static inline void driver_write_queue(struct driver *d, const struct virtq_layout *layout)
+{
+	reg_write(d, R_QUEUE_SEL, 0);
+	driver_write_layout(d, layout);
 }
 
 /* VIRTIO 1.2, 3.1.1, up to where the queue could be used. */

@@ -175,3 +175,9 @@ struct sv_rng_config {
 	uint32_t bytes_per_sec;
 };
 int sv_rng_create(struct sv_vm *vm, const struct sv_rng_config *config, struct sv_virtio **out);
+
+/* [setup] A virtio-console device on the main I/O thread; clients come to a Unix stream socket that listens
+ * and does not block. */
+int sv_console_create(struct sv_vm *vm, int listener_fd, struct sv_virtio **out);
+/* [any] Tells the guest how large the window at the other end is; 0 by 0 for one that is not known. */
+int sv_console_resize(struct sv_virtio *device, uint16_t cols, uint16_t rows);

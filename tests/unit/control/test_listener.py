@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stratovirt.control.listener import LONGEST_PATH, Listener
+from stratovirt.control.listener import Listener
 from stratovirt.errors import HostError
+from stratovirt.sockets import LONGEST_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
