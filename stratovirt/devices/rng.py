@@ -41,9 +41,7 @@ class Rng(Device):
         label = f"rng '{self.id}'"
         fd = open_source(label, self.file)
         try:
-            config = ffi.new(
-                "struct sv_rng_config *", {"fd": fd, "bytes_per_sec": self.bytes_per_sec or 0}
-            )
+            config = ffi.new("struct sv_rng_config *", {"fd": fd, "bytes_per_sec": self.bytes_per_sec or 0})
             out = ffi.new("struct sv_virtio **")
             check(f"make {label}", lib.sv_rng_create(chassis.core.handle, config, out))
         finally:

@@ -28,7 +28,7 @@ static inline int new_listener(void)
 
 	CHECK(fd >= 0);
 	CHECK(bind(fd, (struct sockaddr *)&name, sizeof(sa_family_t)) == 0);
-	CHECK(listen(fd, 8) == 0);
+	CHECK(listen(fd, 4096) == 0);
 	return fd;
 }
 

@@ -12,7 +12,13 @@ PROGRAMS = sorted(path.stem for path in TESTS.glob("test_*.c"))
 PURE = ("guestmem", "ratelimit", "virtq")
 THREADED = [name for name in PROGRAMS if name.removeprefix("test_") not in PURE]
 TARGETS = sorted(path.stem for path in FUZZ.glob("fuzz_*.c"))
-INPUTS = {"fuzz_virtq": 20000, "fuzz_balloon": 600, "fuzz_mmio_blk": 600}
+INPUTS = {
+    "fuzz_virtq": 20000,
+    "fuzz_balloon": 600,
+    "fuzz_console": 600,
+    "fuzz_mmio_blk": 600,
+    "fuzz_rng": 600,
+}
 ALLOWED = {"memcpy", "memset", "memmove", "memcmp", "guestmem_slice", "guestmem_prefix", "__stack_chk_fail"}
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
