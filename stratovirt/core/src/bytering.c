@@ -32,21 +32,29 @@ void bytering_drop(struct bytering *ring, uint32_t n)
 	ring->count -= n;
 }
 
-void bytering_keep_newest(struct bytering *ring, struct span *span)
+void bytering_add(struct bytering *ring, struct span *span)
 {
 	struct iovec pieces[2];
-	uint32_t n;
-	int count;
+	int count = bytering_room(ring, pieces);
+
+	for (int i = 0; i < count && span->bytes > 0; i++) {
+		uint64_t n = span->bytes < pieces[i].iov_len ? span->bytes : pieces[i].iov_len;
+
+		span_take(span, pieces[i].iov_base, n);
+		bytering_added(ring, (uint32_t)n);
+	}
+}
+
+void bytering_keep_newest(struct bytering *ring, struct span *span)
+{
+	uint32_t room;
 
 	if (span->bytes > BYTERING_SIZE)
 		span_skip(span, span->bytes - BYTERING_SIZE);
-	n = (uint32_t)span->bytes;
-	if (n > BYTERING_SIZE - ring->count)
-		bytering_drop(ring, n - (BYTERING_SIZE - ring->count));
-	count = pieces_of(ring, ring->first + ring->count, n, pieces);
-	for (int i = 0; i < count; i++)
-		span_take(span, pieces[i].iov_base, pieces[i].iov_len);
-	ring->count += n;
+	room = BYTERING_SIZE - ring->count;
+	if (span->bytes > room)
+		bytering_drop(ring, (uint32_t)span->bytes - room);
+	bytering_add(ring, span);
 }
 
 uint32_t bytering_move(struct bytering *ring, struct span *span)

@@ -17,6 +17,8 @@ struct bytering {
 
 /* Moves the span's bytes in; when they do not fit, the oldest of all go, so that the newest are kept. */
 void bytering_keep_newest(struct bytering *ring, struct span *span);
+/* Moves the front of the span in, as much as there is room for. */
+void bytering_add(struct bytering *ring, struct span *span);
 /* The waiting bytes as up to two pieces; returns how many. */
 int bytering_filled(struct bytering *ring, struct iovec pieces[2]);
 /* The free room as up to two pieces; returns how many. */

@@ -124,8 +124,8 @@ static void stop(struct sv_virtio *device, uint32_t queue)
 
 	if (queue == CONSOLE_RX)
 		console->wants_input = false;
-	else if (chain->held) /* the driver has written it, and gets its buffer back now */
-		bytering_keep_newest(&console->unread, &chain->data);
+	else if (chain->held) /* a client is slow, and the driver takes its buffer back: the rest is cut */
+		bytering_add(&console->unread, &chain->data);
 	chain->held = false;
 	console->told_size = false;
 	console_client_rewatch(console);

@@ -4,8 +4,9 @@
  *   console_client.c  the socket: one client at a time, and what waits for it or was left by it
  *
  * Everything runs on the main I/O thread. While a client is connected nothing is dropped in either direction:
- * a queue is just not served when the other side takes nothing. Output that nobody is there to take goes to
- * `unread`, which keeps the newest 64 KiB for the next client.
+ * a queue is just not served when the other side takes nothing. Output that the client does not take yet
+ * waits in `unread`, and then in its chain; what nobody is there to take goes to `unread` too, which then
+ * keeps the newest 64 KiB for the next client.
  *
  * There is one exception. Linux's driver waits for each piece of output in a loop, with interrupts off, and
  * so a client that has stopped reading would stop a whole processor of the guest. A client that has taken

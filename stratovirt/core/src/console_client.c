@@ -204,6 +204,8 @@ bool console_client_send(struct console *console, struct span *span)
 	}
 	if (!is_there(console) || console->given_up)
 		bytering_keep_newest(&console->unread, span);
+	else
+		bytering_add(&console->unread, span);
 	return span->bytes == 0;
 }
 
