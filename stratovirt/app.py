@@ -1,4 +1,4 @@
-"""The commands beside running a machine: check, explain, translate, show, schema, init, qmp. Cold path."""
+"""The commands beside running a machine, from check to console. Cold path."""
 
 from __future__ import annotations
 
@@ -214,3 +214,16 @@ def qmp(
     except ValueError as error:
         raise UsageError(f"the arguments are not JSON: {error}", hint='like: {"value": 268435456}') from error
     typer.echo(json.dumps(call(socket, command, given), indent=2))
+
+
+@app.command()
+def console(
+    socket: Annotated[str, typer.Argument(help="Socket of a console of a running machine.")],
+) -> None:
+    """Connect the terminal, or standard input and output, to a console of a running machine.
+
+    It ends with the machine, or when a user types Ctrl-A x; the end of a piped input does not end it.
+    """
+    from stratovirt.control.attach import attach
+
+    attach(socket)

@@ -1,18 +1,20 @@
-"""Standard input for the guest's serial port. What the port sends goes straight to standard output."""
+"""Standard input for a port of the guest: the serial one, or that of `stratovirt console`."""
 
 from __future__ import annotations
 
 import os
 
-from stratovirt.control.escape import HELP, NOTICE, Escape
+from stratovirt.control.escape import MACHINE, Escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stratovirt.control.escape import Words
     from stratovirt.control.loop import Loop, Timer
-    from stratovirt.control.machine_protocol import ServedMachine
     from stratovirt.control.terminal import Terminal
+
+    Feed = Callable[[bytes], int]
 
 STDIN = 0
 STDERR = 2
@@ -28,10 +30,19 @@ class Console:
     take is kept up to a bound, and beyond that dropped.
     """
 
-    def __init__(self, loop: Loop, machine: ServedMachine, leave: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        feed: Feed,
+        leave: Callable[[], None],
+        words: Words = MACHINE,
+        at_end: Callable[[], None] | None = None,
+    ) -> None:
         self._loop = loop
-        self._machine = machine
+        self._give = feed  # returns how much was taken; go_on() follows when that was less
         self._leave = leave
+        self._words = words
+        self._at_end = at_end
         self._pending = bytearray()
         self._reads = False
         self._escape = Escape()
@@ -46,7 +57,7 @@ class Console:
         from stratovirt.control.terminal import Terminal
 
         self._terminal = Terminal(STDIN)
-        os.write(STDERR, NOTICE.encode())
+        os.write(STDERR, self._words.notice.encode())
         self.check_terminal()
 
     def close(self) -> None:
@@ -69,7 +80,7 @@ class Console:
             self._wait_for_terminal()
 
     def go_on(self) -> None:
-        """The serial port has room again."""
+        """The port has room again."""
         self._feed(b"")
 
     def _wait_for_terminal(self) -> None:
@@ -102,13 +113,15 @@ class Console:
             return
         if not data:
             self._ignore()
+            if self._at_end is not None:
+                self._at_end()
             return
         self._feed(self._without_escapes(data) if self._terminal is not None else data)
 
     def _without_escapes(self, typed: bytes) -> bytes:
         data, letters = self._escape.filter(typed)
         if "h" in letters:
-            os.write(STDERR, HELP.encode())
+            os.write(STDERR, self._words.help.encode())
         if "x" in letters:
             self._leave()
         return data
@@ -118,7 +131,7 @@ class Console:
         self._pending += data
         del self._pending[TYPED_AT_MOST:]
         if self._pending:
-            taken = self._machine.feed_serial(bytes(self._pending))
+            taken = self._give(bytes(self._pending))
             del self._pending[:taken]
         if self._terminal is not None:
             return

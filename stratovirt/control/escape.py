@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 PREFIX = b"\x01"
-NOTICE = "stratovirt: Ctrl-A x ends the machine, Ctrl-A h shows help\n"
-HELP = """
-  Ctrl-A x       end the machine, as QMP's quit does
+
+
+class Words:
+    """What the user is told: `notice` at the beginning, `help` when asked."""
+
+    def __init__(self, leaves: str, leave: str) -> None:
+        self.notice = f"stratovirt: Ctrl-A x {leaves}, Ctrl-A h shows help\n"
+        self.help = f"""
+  Ctrl-A x       {leave}
   Ctrl-A Ctrl-A  send Ctrl-A to the guest
   Ctrl-A h       show this help
 """
+
+
+MACHINE = Words("ends the machine", "end the machine, as QMP's quit does")
+CONSOLE = Words("leaves the console", "leave the console; the machine runs on")
 
 
 class Escape:

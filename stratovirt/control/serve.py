@@ -64,7 +64,7 @@ class _Service:
         if self._machine.document.serial is not None:
             from stratovirt.control.console import Console
 
-            self._console = Console(self._loop, self._machine, self._leave)
+            self._console = Console(self._loop, self._machine.feed_serial, self._leave)
             self._console.start()
 
     def _end(self, event: Event) -> None:

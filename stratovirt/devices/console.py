@@ -5,6 +5,11 @@ from __future__ import annotations
 from stratovirt.devices.device import Device
 from stratovirt.record import path
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.core._core import CData
+    from stratovirt.machine.chassis import Chassis
+
 
 class Console(Device):
     """A console; its host side is a Unix socket that listens."""
@@ -17,6 +22,33 @@ class Console(Device):
     def transport(self) -> str:
         """Return "mmio": the legacy flag has no other."""
         return "mmio"
+
+    def realize(self, name: str, chassis: Chassis) -> None:
+        """Listen on the socket and put a virtio-console device before it, on the main I/O thread."""
+        from stratovirt.core import check, ffi, lib
+        from stratovirt.sockets import UnixListener
+
+        label = f"console '{name}'"
+        listener = UnixListener.bind(self.path, f"the socket of {label}")
+        chassis.at_close(listener.close)
+        out = ffi.new("struct sv_virtio **")
+        check(f"make {label}", lib.sv_console_create(chassis.core.handle, listener.fd, out))
+        chassis.place_mmio(label, out[0])
+        chassis.live["console", name] = LiveConsole(label, out[0])
+
+
+class LiveConsole:
+    """A console of a running machine."""
+
+    def __init__(self, label: str, device: CData) -> None:
+        self._label = label
+        self._device = device
+
+    def resize(self, cols: int, rows: int) -> None:
+        """Tell the guest how large the window is at the other end; 0 by 0 when that is not known."""
+        from stratovirt.core import check, lib
+
+        check(f"resize {self._label}", lib.sv_console_resize(self._device, cols, rows))
 
 
 DEVICE = Console

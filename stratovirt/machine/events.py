@@ -24,8 +24,8 @@ _OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zero
 class Event:
     """`text` is for a reader.
 
-    `kind`: shutdown, vcpu-failed, device-broken, io-error, serial-room, balloon, balloon-kept or lost. Of an
-    io-error, `cause` is the host's word for it, `device` the drive and `error` the errno.
+    `kind`: shutdown, vcpu-failed, device-broken, io-error, host-error, serial-room, balloon, balloon-kept or
+    lost. Of an io-error, `cause` is the host's word for it, `device` the drive and `error` the errno.
     """
 
     __slots__ = ("cause", "device", "error", "kind", "operation", "text")
@@ -78,9 +78,14 @@ def _kept(data: tuple[int, ...]) -> str:
     return f"the host does not take back what the guest gives: {os.strerror(data[0])}"
 
 
+def _host_error(data: tuple[int, ...]) -> str:
+    return f"its other end on the host: {os.strerror(data[0])}; it is tried again"
+
+
 _BARE = {lib.SV_EVENT_SERIAL_ROOM: "serial-room", lib.SV_EVENT_BALLOON: "balloon"}
 _OF_DEVICES = {
     lib.SV_EVENT_DEVICE_BROKEN: ("device-broken", _broken),
+    lib.SV_EVENT_HOST_ERROR: ("host-error", _host_error),
     lib.SV_EVENT_BALLOON_KEPT: ("balloon-kept", _kept),
 }
 

@@ -97,13 +97,22 @@ static inline int numbered_image(void)
 	return image;
 }
 
-/* A machine with one disk; the rings are not told to it yet. */
-static inline struct driver driver_open(const struct sv_blk_config *config)
+/* A machine with memory and no device. */
+static inline struct driver driver_without_device(void)
 {
-	struct driver d = {.ring = {.ram = ram_map(RAM_SIZE), .size = QUEUE_SIZE}, .image = config->fd};
+	struct driver d = {.ring = {.ram = ram_map(RAM_SIZE), .size = QUEUE_SIZE}, .image = -1};
 
 	CHECK(sv_vm_create(-1, &d.vm) == 0);
 	CHECK(sv_mem_add(d.vm, RAM_GPA, RAM_SIZE, d.ring.ram) == 0);
+	return d;
+}
+
+/* A machine with one disk; the rings are not told to it yet. */
+static inline struct driver driver_open(const struct sv_blk_config *config)
+{
+	struct driver d = driver_without_device();
+
+	d.image = config->fd;
 	CHECK(sv_blk_create(d.vm, config, &d.device) == 0);
 	CHECK(sv_mmio_place(d.vm, d.device, WINDOW, 5) == 0);
 	return d;
@@ -113,7 +122,8 @@ static inline void driver_close(struct driver *d)
 {
 	sv_vm_destroy(d->vm);
 	ram_unmap(d->ring.ram, RAM_SIZE);
-	close(d->image);
+	if (d->image >= 0)
+		close(d->image);
 }
 
 static inline void driver_write_features(struct driver *d, uint64_t features)
@@ -124,9 +134,9 @@ static inline void driver_write_features(struct driver *d, uint64_t features)
 	reg_write(d, R_DRIVER, features >> 32);
 }
 
-static inline void driver_write_queue(struct driver *d, const struct virtq_layout *layout)
+/* Tells the device where the selected queue is. */
+static inline void driver_write_layout(struct driver *d, const struct virtq_layout *layout)
 {
-	reg_write(d, R_QUEUE_SEL, 0);
 	reg_write(d, R_QUEUE_SIZE, layout->size);
 	reg_write(d, R_DESC, (uint32_t)layout->desc);
 	reg_write(d, R_DESC + 4, layout->desc >> 32);
@@ -135,6 +145,12 @@ static inline void driver_write_queue(struct driver *d, const struct virtq_layou
 	reg_write(d, R_USED, (uint32_t)layout->used);
 	reg_write(d, R_USED + 4, layout->used >> 32);
 	reg_write(d, R_QUEUE_READY, 1);
+}
+
+static inline void driver_write_queue(struct driver *d, const struct virtq_layout *layout)
+{
+	reg_write(d, R_QUEUE_SEL, 0);
+	driver_write_layout(d, layout);
 }
 
 /* VIRTIO 1.2, 3.1.1, up to where the queue could be used. */

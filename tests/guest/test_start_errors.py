@@ -240,3 +240,53 @@ def test_a_vhostfd_that_is_none_is_named(fd: str, tmp_path: Path) -> None:
 
     assert status == 1
     assert f"is descriptor {fd} an open /dev/vhost-vsock" in errors
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "regular file"])
+def test_an_entropy_source_that_is_no_character_device_is_refused(kind: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    if kind == "folder":
+        source.mkdir()
+    elif kind == "regular file":
+        source.touch()
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), "-rng", f"random_file={source}"))
+
+    assert status == 1
+    assert f"rng 'rng': {'open ' if kind == 'missing' else ''}{source}" in errors
+    assert ("No such file" if kind == "missing" else kind) in errors
+    assert "hint: name a character device" in errors
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [("c" * 120, "107"), ("none/console", "No such file"), ("live", "a running program listens there")],
+    ids=["too long", "missing folder", "in use"],
+)
+def test_a_console_socket_that_cannot_be_had_is_refused(place: str, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / place
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "live"))
+        other.listen()
+        status, errors = start(*flags(tmp_path, tiny.build("hello"), "-chardev", f"id=c,path={path}"))
+
+    assert status == 1
+    assert str(tmp_path) in errors
+    assert reason in errors
+    assert (tmp_path / "live").exists()
+
+
+def test_a_stale_console_socket_is_replaced_and_none_is_left(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(tmp_path / "console"))
+    with Vmm(*flags(tmp_path, tiny.build("hello"), "-chardev", f"id=c,path={tmp_path / 'console'}")) as vmm:
+        status, output, _ = vmm.finish()
+
+    assert (status, output) == (0, b"hello\n")
+    assert not (tmp_path / "console").exists()
+
+
+def test_a_start_that_fails_later_leaves_no_console_socket(tmp_path: Path) -> None:
+    status, _ = start(*flags(tmp_path, tmp_path, "-chardev", f"id=c,path={tmp_path / 'console'}"))
+
+    assert status == 1
+    assert not (tmp_path / "console").exists()

@@ -180,3 +180,20 @@ int sv_vsock_create(struct sv_vm *vm, const struct sv_vsock_config *config, stru
 /* [any] Tells the driver of a vsock device of either kind that all its connections are gone, as after a
  * snapshot; -EINVAL for another device. */
 int sv_vsock_transport_reset(struct sv_virtio *device);
+/* A device's other end on the host failed, and is tried again. source: device; data[0]: errno, ENODATA for a
+ * source of bytes that has ended. */
+#define SV_EVENT_HOST_ERROR 16
+
+/* [setup] A virtio-rng device on the main I/O thread; its bytes are read from fd, which does not block. At
+ * most bytes_per_sec of them; 0 for no limit. */
+struct sv_rng_config {
+	int fd;
+	uint32_t bytes_per_sec;
+};
+int sv_rng_create(struct sv_vm *vm, const struct sv_rng_config *config, struct sv_virtio **out);
+
+/* [setup] A virtio-console device on the main I/O thread; clients come to a Unix stream socket that listens
+ * and does not block. */
+int sv_console_create(struct sv_vm *vm, int listener_fd, struct sv_virtio **out);
+/* [any] Tells the guest how large the window at the other end is; 0 by 0 for one that is not known. */
+int sv_console_resize(struct sv_virtio *device, uint16_t cols, uint16_t rows);

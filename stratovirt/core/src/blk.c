@@ -1,6 +1,3 @@
-#include <sys/timerfd.h>
-#include <time.h>
-
 #include "blk.h"
 
 #define VIRTIO_ID_BLOCK 2 /* VIRTIO 1.2, 5 */
@@ -13,14 +10,6 @@
 #define THROTTLE_TICK_NS 1000000
 
 enum outcome { DRAINED, HELD };
-
-uint64_t blk_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 void blk_append(struct blk_list *list, struct blk_request *request)
 {
@@ -138,14 +127,6 @@ void blk_signal(struct blk *blk)
 		virtio_interrupt(&blk->device, VIRTIO_INTERRUPT_QUEUE);
 }
 
-static void set_timer(struct blk *blk, uint64_t wait_ns)
-{
-	struct itimerspec when = {
-	    .it_value = {.tv_sec = (time_t)(wait_ns / 1000000000), .tv_nsec = (long)(wait_ns % 1000000000)}};
-
-	timerfd_settime(blk->timer.fd, 0, &when, NULL);
-}
-
 /* Begins what the limits allow by now; the timer comes back for the rest. */
 static void begin_held(struct blk *blk)
 {
@@ -157,7 +138,7 @@ static void begin_held(struct blk *blk)
 	while (!virtio_is_stopping(&blk->device) && (request = blk_limit_next(blk, &wait)))
 		blk_request_begin(request);
 	if (wait > 0)
-		set_timer(blk, wait > THROTTLE_TICK_NS ? wait : THROTTLE_TICK_NS);
+		clock_arm(blk->timer.fd, wait > THROTTLE_TICK_NS ? wait : THROTTLE_TICK_NS);
 }
 
 /* Takes one chain and begins it, unless a limit holds it back. */
@@ -181,7 +162,7 @@ static enum virtq_result take_one(struct blk *blk, struct blk_request *request)
 /* Begins requests until the ring is empty (DRAINED), or something else calls process() again (HELD). */
 static enum outcome take_requests(struct blk *blk, struct blk_queue *queue, uint32_t *budget)
 {
-	uint64_t signalled = blk->aio.uring ? 0 : blk_now();
+	uint64_t signalled = blk->aio.uring ? 0 : clock_now();
 
 	while (!virtio_is_stopping(&blk->device)) {
 		struct blk_request *request;
@@ -200,9 +181,9 @@ static enum outcome take_requests(struct blk *blk, struct blk_queue *queue, uint
 		if (result != VQ_CHAIN)
 			return result == VQ_EMPTY ? DRAINED : HELD;
 		blk_reap(blk);
-		if (!blk->aio.uring && blk_now() - signalled > SIGNAL_AFTER_NS) {
+		if (!blk->aio.uring && clock_now() - signalled > SIGNAL_AFTER_NS) {
 			blk_signal(blk);
-			signalled = blk_now();
+			signalled = clock_now();
 		}
 	}
 	return HELD;

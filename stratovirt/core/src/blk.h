@@ -14,6 +14,7 @@
 #define SV_BLK_H
 
 #include "aio.h"
+#include "clock.h"
 #include "iov.h"
 #include "ratelimit.h"
 #include "virtio.h"
@@ -130,8 +131,6 @@ struct blk {
 	uint8_t *bounce;              /* NULL until an image wants alignment */
 	struct blk_list ended;        /* went out of the engine while the device was to stop */
 };
-
-uint64_t blk_now(void); /* monotonic, in ns */
 
 /* blk.c */
 extern const struct virtio_ops blk_ops;

@@ -16,7 +16,7 @@ static uint64_t sectors(uint64_t bytes)
 void blk_limit_init(struct blk *blk, const struct sv_blk_config *config)
 {
 	struct blk_limits *limits = &blk->limits;
-	uint64_t now = blk_now();
+	uint64_t now = clock_now();
 
 	set(&limits->operations, config->iops, config->burst_ms, now);
 	set(&limits->operations_of[BLK_READS], config->read_iops, config->burst_ms, now);
@@ -36,7 +36,7 @@ static uint64_t longer(uint64_t a, uint64_t b)
 /* Counts a request that may start now and returns 0, else the time to wait. */
 static uint64_t try_count(struct blk_limits *limits, uint32_t direction, uint64_t bytes)
 {
-	uint64_t now = blk_now();
+	uint64_t now = clock_now();
 	uint64_t wait = longer(ratelimit_wait(&limits->operations, now),
 			       ratelimit_wait(&limits->operations_of[direction], now));
 	uint32_t units =

@@ -28,7 +28,7 @@ static void report(struct blk_request *request, int error)
 	struct sv_event event = {.kind = SV_EVENT_IO_ERROR,
 				 .source = blk->device.id,
 				 .data = {(uint64_t)error, request->type, request->sector}};
-	uint64_t now = blk_now();
+	uint64_t now = clock_now();
 
 	if (blk->last_report != 0 && now - blk->last_report < REPORT_INTERVAL_NS)
 		return;

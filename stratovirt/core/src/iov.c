@@ -11,6 +11,24 @@ struct span span_of(struct iovec *iov, uint32_t count)
 	return span;
 }
 
+void span_limit(struct span *span, uint64_t n)
+{
+	uint64_t left = n;
+	uint32_t count = 0;
+
+	if (span->bytes <= n)
+		return;
+	while (left > 0) { /* ends inside: there are more bytes than n */
+		struct iovec *piece = &span->iov[count++];
+
+		if (piece->iov_len > left)
+			piece->iov_len = left;
+		left -= piece->iov_len;
+	}
+	span->count = count;
+	span->bytes = n;
+}
+
 /* The part of the first buffer that n bytes reach. */
 static uint64_t first_piece(const struct span *span, uint64_t n)
 {

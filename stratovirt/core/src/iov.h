@@ -12,6 +12,8 @@ struct span {
 };
 
 struct span span_of(struct iovec *iov, uint32_t count);
+/* Drops what is beyond the first n bytes; nothing when it has fewer. */
+void span_limit(struct span *span, uint64_t n);
 /* Drops n bytes from the front; n is at most span->bytes. */
 void span_skip(struct span *span, uint64_t n);
 /* Keeps the first n bytes; n is at most span->bytes. */
