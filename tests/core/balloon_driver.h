@@ -37,17 +37,18 @@ static inline void *ram_at(struct balloon_driver *b, uint64_t gpa)
 	return b->ram + (gpa - RAM_GPA);
 }
 
-/* Memory at a multiple of HUGE. */
+/* Memory in the upper half of what would be a page of 2 * MEMORY. */
 static inline uint8_t *map_memory(int file, bool shared)
 {
 	int flags = (shared ? MAP_SHARED : MAP_PRIVATE) | (file < 0 ? MAP_ANONYMOUS : 0);
 	uint8_t *space =
-	    mmap(NULL, MEMORY + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uintptr_t place = ((uintptr_t)space + HUGE - 1) & ~(HUGE - 1);
+	    mmap(NULL, 4 * MEMORY, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uintptr_t place = (((uintptr_t)space + MEMORY) | MEMORY) & ~(MEMORY - 1);
+	uintptr_t end = (uintptr_t)space + 4 * MEMORY;
 
 	CHECK(space != MAP_FAILED);
 	munmap(space, place - (uintptr_t)space);
-	munmap((void *)(place + MEMORY), (uintptr_t)space + HUGE - place);
+	munmap((void *)(place + MEMORY), end - place - MEMORY);
 	CHECK(mmap((void *)place, MEMORY, PROT_READ | PROT_WRITE, flags | MAP_FIXED, file, 0) != MAP_FAILED);
 	return (void *)place;
 }

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
 MIB = 1 << 20
 RAM = 512 * MIB
+HUGE_PAGE = 2 * MIB
 
 # The memory that the guest has, whenever it changes: without deflate-on-oom Linux counts the balloon out.
 TELL_TOTAL = """
@@ -65,7 +66,12 @@ class Machine:
 
 @contextmanager
 def running(
-    tmp_path: Path, script: str, *balloon: str, kernel: Sequence[Path] = SMALL, share: bool = False
+    tmp_path: Path,
+    script: str,
+    *balloon: str,
+    kernel: Sequence[Path] = SMALL,
+    share: bool = False,
+    backing: str = "",
 ) -> Iterator[Machine]:
     """Run a guest with a balloon and a script, which need not end."""
     profile = tmp_path / "guest.toml"
@@ -76,6 +82,7 @@ version = 1
 [memory]
 size = {RAM}
 share = {str(share).lower()}
+{backing}
 [boot]
 kernel = "{kernel[0]}"
 initrd = "{kernel[1]}"
@@ -117,6 +124,40 @@ def test_half_of_the_memory_leaves_the_process_and_comes_back(share: bool, tmp_p
         machine.wait(lambda: totals(machine)[-1] == totals(machine)[0])
 
         assert min(totals(machine)) <= totals(machine)[0] - (RAM // 2 >> 10)
+
+
+@pytest.fixture
+def huge_pages() -> Iterator[Path]:
+    """Give the host huge pages for a guest; return how many of them are free, as a file."""
+    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+    wanted = RAM // HUGE_PAGE
+    try:
+        (pool / "nr_hugepages").write_text(str(wanted))
+    except OSError as error:
+        pytest.skip(f"needs to make huge pages: {error}")
+    if int((pool / "nr_hugepages").read_text()) < wanted or not Path("/dev/hugepages").is_mount():
+        pytest.skip("needs hugetlbfs, and memory for it in one piece")
+    yield pool / "free_hugepages"
+    (pool / "nr_hugepages").write_text("0")
+
+
+@pytest.mark.parametrize("share", [False, True], ids=["private", "shared"])
+def test_huge_pages_go_back_to_their_pool(share: bool, huge_pages: Path, tmp_path: Path) -> None:  # noqa: FBT001
+    def free() -> int:
+        return int(huge_pages.read_text()) * HUGE_PAGE
+
+    script = f"fill 400; rm /tmp/fill\n{WATCH}"
+    backing = 'path = "/dev/hugepages"'
+    with running(tmp_path, script, "free_page_reporting = false", share=share, backing=backing) as machine:
+        machine.vmm.read_until(b"TOTAL ")
+        full = free()
+        machine.balloon(RAM // 2)
+        given = free() - full
+
+        # Linux fills its balloon with small pages from wherever they are free: some huge ones stay in part.
+        assert given > RAM // 4
+        machine.balloon(RAM)
+        assert machine.actual() == RAM
 
 
 def totals(machine: Machine) -> list[int]:
@@ -196,5 +237,6 @@ def test_flags_make_a_balloon_that_quit_ends(tmp_path: Path) -> None:
         qmp.call("balloon", value=RAM)
         qmp.call("quit")
         status, _output, errors = vmm.finish()
+        qmp.close()
 
     assert (status, errors) == (0, "")
