@@ -11,10 +11,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check core unit guests assets packages bench fuzz contracts clean
+.PHONY: help demo test check core unit guests assets packages bench bench-guest fuzz contracts clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: core ## boot a stock Debian kernel from profiles/demo.toml and show its console
 	@$(RIG) packages guest
@@ -49,6 +49,9 @@ packages: ## install the Debian packages that the tests need (root)
 bench: core ## measure the promises against QEMU; writes build/bench.json
 	@$(RIG) packages test
 	$(BIN)/python -m tests.bench
+
+bench-guest: core assets ## measure Linux guests beside QEMU's microvm, where Linux guests run
+	@$(RIG) linux --writable build --timeout 3000 -- $(BIN)/python -m tests.bench guest --runs 5
 
 fuzz: core ## feed random rings to the C core under sanitizers
 	$(BIN)/python -m tests.fuzz

@@ -75,7 +75,8 @@ def show(rows: list[Row]) -> None:
     """Print a table."""
     print(f"{'figure':58} {'ours':>10} {'peer':>10} {'ratio':>7} {'range':>15}  unit  runs")
     for row in rows:
-        low, high = row.get("range", ["", ""])  # type: ignore[misc]
+        span = row.get("range")
+        low, high = span if isinstance(span, list) else ("", "")
         print(
             f"{row['name']:58} {row['ours']:>10} {row['peer']:>10} {row['ratio']:>7} {f'{low}-{high}':>15}  "
             f"{row['unit']:4}  {row['runs']}"

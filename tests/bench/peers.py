@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 MEMORY = 256 << 20
+SCRIPT = str(Path(sys.executable).with_name("stratovirt"))  # what pip installed, as a user starts it
 
 
 def ours(kernel: Path, socket: Path) -> list[str]:
-    """Return our command line: the console script that pip installed, as a user starts it."""
-    script = Path(sys.executable).with_name("stratovirt")
+    """Return our command line."""
     return [
-        str(script), "-machine", "microvm", "-smp", "1", "-m", "256M", "-kernel", str(kernel),
+        SCRIPT, "-machine", "microvm", "-smp", "1", "-m", "256M", "-kernel", str(kernel),
         "-serial", "stdio", "-qmp", f"unix:{socket}",
     ]  # fmt: skip
 
