@@ -51,6 +51,7 @@ def test_flags_to_document_to_flags_to_document_is_the_identity(case: Path) -> N
     assert to_flags(read(words), arch="x86_64") == words
 
 
+@pytest.mark.guidebook("2.5 one")
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.stem)
 def test_a_refused_command_line_says_why(case: Path) -> None:
     with pytest.raises((UsageError, DocumentError)) as caught:

@@ -116,6 +116,7 @@ def shrink_and_grow(machine: Machine) -> None:
     assert machine.actual() == RAM
 
 
+@pytest.mark.guidebook("3.5.1 balloon", "3.5.2 query-balloon")
 @pytest.mark.parametrize("share", [False, True], ids=["private", "shared"])
 def test_half_of_the_memory_leaves_the_process_and_comes_back(share: bool, tmp_path: Path) -> None:  # noqa: FBT001
     script = f"fill 400; rm /tmp/fill\n{WATCH}"
@@ -192,6 +193,7 @@ while :; do sleep 1000; done
         machine.wait(lambda: machine.resident() < full - 240 * MIB)
 
 
+@pytest.mark.guidebook("2.7 deflate_on_oom")
 def test_a_guest_that_runs_out_of_memory_deflates_its_balloon(tmp_path: Path) -> None:
     script = """
 while [ $(sed -n 's/^MemFree: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) -gt 160000 ]; do sleep 0.2; done

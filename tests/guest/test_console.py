@@ -110,6 +110,7 @@ def go_on(vmm: Vmm) -> None:
     vmm.process.stdin.flush()
 
 
+@pytest.mark.guidebook("2.4 console_id", "2.4 socket_path")
 def test_a_shell_answers_each_client_after_another(tmp_path: Path) -> None:
     with machine(SHELL, tmp_path, "first", "second") as vmm:
         vmm.read_until(b"SHELL-READY")

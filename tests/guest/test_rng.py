@@ -46,6 +46,7 @@ def rate(text: str, which: str) -> float:
     return float(count) / (float(end) - float(start))
 
 
+@pytest.mark.guidebook("2.8 random_file")
 def test_linux_reads_different_bytes_from_it(tmp_path: Path) -> None:
     report = boot(*flags(SMALL, words(READ_SOME), tmp_path / "qmp", "-rng", "random_file=/dev/urandom"))
 
@@ -56,6 +57,7 @@ def test_linux_reads_different_bytes_from_it(tmp_path: Path) -> None:
     assert len(set(sums)) == 2
 
 
+@pytest.mark.guidebook("2.8 bytes_per_sec")
 def test_its_rate_is_kept_before_and_after_a_pause(tmp_path: Path) -> None:
     device = ["-rng", f"random_file=/dev/urandom,bytes_per_sec={RATE}"]
     machine = flags(SMALL, words(MEASURE), tmp_path / "qmp", *device)

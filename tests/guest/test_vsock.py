@@ -129,6 +129,7 @@ def end(machine: Vmm) -> Report:
     return report
 
 
+@pytest.mark.guidebook("2.5 vsock_id", "2.5 guest_cid")
 def test_megabytes_reach_the_guest_and_its_answer_comes_back(host: Host, start: Callable[[str], Vmm]) -> None:
     machine = start("vsock_cat listen 1000 </dev/null >/tmp/data 2>/dev/console && md5sum </tmp/data")
     machine.read_until(b"LISTENING 1000")
