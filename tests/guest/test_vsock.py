@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.guest.linux import SMALL, TIMEOUT_S, Report, words
+from tests.guest.linux import SMALL, TIMEOUT_S, Report, flags, words
 from tests.guest.programs import initrd_with
 from tests.guest.vmm import Vmm
 
@@ -34,12 +34,16 @@ class Host:
         self.folder = folder
         self.backend = backend
         self.path = folder / "v.sock"
+        self._machines = 0
 
-    def profile(self, script: str) -> Path:
-        """Return a machine that runs the script."""
+    def machine(self, script: str) -> list[str | Path]:
+        """Return the words that start a machine that runs the script: flags for vhost, else a profile."""
         initrd = initrd_with(SMALL[1], self.folder / "initrd", "vsock_cat")
+        self._machines += 1
+        if self.backend == "vhost":
+            device = ("-device", f"vhost-vsock-device,id=v,guest-cid={CID}")
+            return flags((SMALL[0], initrd), words(script), self.folder / f"qmp{self._machines}", *device)
         profile = self.folder / "guest.toml"
-        socket_line = f'socket = "{self.path}"' if self.backend == "unix" else ""
         profile.write_text(
             f"""
 version = 1
@@ -51,11 +55,11 @@ cmdline = "{words(script)}"
 [serial]
 [vsock]
 guest_cid = {CID}
-backend = "{self.backend}"
-{socket_line}
+backend = "unix"
+socket = "{self.path}"
 """
         )
-        return profile
+        return ["run", profile]
 
     def connect(self, port: int) -> socket.socket:
         """Connect to a port of the guest."""
@@ -105,7 +109,7 @@ def start(host: Host) -> Iterator[Callable[[str], Vmm]]:
     machines: list[Vmm] = []
 
     def begin(script: str) -> Vmm:
-        machines.append(Vmm("run", host.profile(script), timeout=TIMEOUT_S))
+        machines.append(Vmm(*host.machine(script), timeout=TIMEOUT_S))
         return machines[-1]
 
     yield begin
@@ -129,7 +133,7 @@ def end(machine: Vmm) -> Report:
     return report
 
 
-@pytest.mark.guidebook("2.5 vsock_id", "2.5 guest_cid")
+@pytest.mark.guidebook("2.5 vsock_id")
 def test_megabytes_reach_the_guest_and_its_answer_comes_back(host: Host, start: Callable[[str], Vmm]) -> None:
     machine = start("vsock_cat listen 1000 </dev/null >/tmp/data 2>/dev/console && md5sum </tmp/data")
     machine.read_until(b"LISTENING 1000")
@@ -243,6 +247,7 @@ done
     assert end(machine).text.count("in round") == 2
 
 
+@pytest.mark.guidebook("2.5 guest_cid")
 def test_a_context_id_that_another_machine_has_is_named(host: Host, start: Callable[[str], Vmm]) -> None:
     if host.backend != "vhost":
         pytest.skip("context ids are the host's only with vhost")

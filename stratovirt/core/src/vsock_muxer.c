@@ -286,6 +286,8 @@ int vsock_muxer_init(struct vsock_muxer *muxer, struct sv_iothread *io, const st
 	muxer->io = io;
 	muxer->guest_cid = config->guest_cid;
 	memcpy(muxer->path, config->path, sizeof(muxer->path));
+	muxer->listener.fd = -1;
+	muxer->timer.fd = -1;
 	muxer->buffers = mmap(NULL, BUFFERS_SIZE, protection, flags, -1, 0);
 	if (muxer->buffers == MAP_FAILED)
 		return -errno;

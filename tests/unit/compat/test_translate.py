@@ -151,3 +151,26 @@ def test_a_new_device_needs_no_word_in_compat() -> None:
     )
 
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.guidebook("2.5 guest_cid")
+@pytest.mark.parametrize("cid", ["0", "1", "2", "4294967295", "4294967296", "-3"])
+def test_a_context_id_that_no_guest_can_have_is_refused(cid: str) -> None:
+    assert "guest" in refuse("-device", f"vhost-vsock-device,id=v,guest-cid={cid}").message
+
+
+@pytest.mark.guidebook("2.5 guest_cid")
+@pytest.mark.parametrize("cid", [3, 4294967294])
+def test_every_context_id_of_a_guest_is_taken(cid: int) -> None:
+    answer = translate([*BASE, "-device", f"vhost-vsock-device,id=v,guest-cid={cid}"], arch="x86_64")
+
+    assert not isinstance(answer, Answer)
+    assert answer.vsock is not None
+    assert answer.vsock.guest_cid == cid
+
+
+@pytest.mark.guidebook("2.5 one")
+def test_a_machine_has_one_vsock_device() -> None:
+    device = "vhost-vsock-device,id={},guest-cid={}"
+
+    assert "vsock" in refuse("-device", device.format("a", 3), "-device", device.format("b", 4)).message
