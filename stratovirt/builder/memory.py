@@ -42,12 +42,12 @@ def allocate(memory: Memory, chassis: Chassis) -> Ram:
     try:
         huge = 0 if fd < 0 else max(lib.sv_huge_page_size(fd), 0)
         buffer = chassis.core.map_memory(fd, memory.size, _flags(memory, huge), _map_hint(memory, huge))
+        if memory.prealloc:
+            _populate(memory, chassis.core, huge)
     except BaseException:
         if fd >= 0:
             os.close(fd)
         raise
-    if memory.prealloc:
-        _populate(memory, chassis.core, huge)
     if memory.share:
         chassis.keep_fd(fd)
     elif fd >= 0:
