@@ -213,6 +213,7 @@ static void a_broken_ring_stops_both_queues_until_a_reset(void)
 	reg_write(&d, R_NOTIFY, 1);
 	CHECK(wait_interrupt(&d) & 2);
 	CHECK(reg_read(&d, R_STATUS) & S_NEEDS_RESET);
+	settle(&d);
 	EQUAL(next_event(&d).data[0], 1);
 	put_request(&d, 0, T_IN, 8, DATA, 512);
 	driver_notify(&d);
