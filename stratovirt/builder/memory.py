@@ -40,16 +40,14 @@ def allocate(memory: Memory, chassis: Chassis) -> Ram:
     """Map the guest memory; the machine owns it, and what another process would map."""
     fd = _open(memory)
     try:
-        huge = 0 if fd < 0 else lib.sv_huge_page_size(fd)
-        if memory.path is not None:
-            _check_room(memory, fd, huge)
+        huge = 0 if fd < 0 else max(lib.sv_huge_page_size(fd), 0)
         buffer = chassis.core.map_memory(fd, memory.size, _flags(memory, huge), _map_hint(memory, huge))
+        if memory.prealloc:
+            _populate(memory, chassis.core, huge)
     except BaseException:
         if fd >= 0:
             os.close(fd)
         raise
-    if memory.prealloc:
-        _populate(memory, chassis.core, huge)
     if memory.share:
         chassis.keep_fd(fd)
     elif fd >= 0:
@@ -86,7 +84,9 @@ def _open(memory: Memory) -> int:
     if fd < 0:
         return fd
     try:
-        _check_multiple(memory, fd)
+        _check_size(memory, fd)
+        if memory.path is not None:
+            _check_room(memory, fd)
         _grow(memory, fd)
     except BaseException:
         os.close(fd)
@@ -133,7 +133,14 @@ def _temporary(folder: str) -> int:
     return fd
 
 
-def _check_multiple(memory: Memory, fd: int) -> None:
+def _check_size(memory: Memory, fd: int) -> None:
+    """Refuse a file that is neither empty nor large enough, and half a huge page."""
+    size = os.fstat(fd).st_size
+    if 0 < size < memory.size:
+        raise StratovirtError(
+            f"memory: {memory.path} has {format_size(size)}, and the guest {format_size(memory.size)}",
+            hint="make the file as large as the guest's memory, or empty: an empty one is grown",
+        )
     huge = lib.sv_huge_page_size(fd)
     if huge > 0 and memory.size % huge:
         raise StratovirtError(
@@ -144,15 +151,8 @@ def _check_multiple(memory: Memory, fd: int) -> None:
 
 
 def _grow(memory: Memory, fd: int) -> None:
-    """Give an empty file the size of the memory; refuse one that is too small."""
-    size = os.fstat(fd).st_size
-    if size >= memory.size:
+    if os.fstat(fd).st_size:
         return
-    if size:
-        raise StratovirtError(
-            f"memory: {memory.path} has {format_size(size)}, and the guest {format_size(memory.size)}",
-            hint="make the file as large as the guest's memory, or empty: an empty one is grown",
-        )
     try:
         os.ftruncate(fd, memory.size)
     except OSError as error:
@@ -166,10 +166,11 @@ def _rounded(size: int, unit: int) -> int:
     return (size + unit - 1) // unit * unit
 
 
-def _check_room(memory: Memory, fd: int, huge: int) -> None:
+def _check_room(memory: Memory, fd: int) -> None:
     """Refuse memory for which the pool of huge pages, or the file system, has no room."""
+    huge = lib.sv_huge_page_size(fd)
     missing = memory.size - min(os.fstat(fd).st_blocks * 512, memory.size)
-    if huge:
+    if huge > 0:
         _check_pool(memory, huge, missing if memory.share else memory.size)
     status = os.fstatvfs(fd)
     room = status.f_bavail * status.f_frsize

@@ -278,6 +278,25 @@ static void a_handler_may_remove_a_source_whose_event_is_already_taken(void)
 	close_bell(&pair.bells[1]);
 }
 
+static void a_thread_has_the_id_that_the_kernel_knows(void)
+{
+	struct sv_iothread *io;
+	struct sv_vm *vm;
+	char path[64];
+	char name[16] = "";
+	FILE *file;
+
+	CHECK(sv_vm_create(-1, &vm) == 0);
+	CHECK(sv_iothread_create(vm, "disks", &io) == 0);
+	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", sv_iothread_tid(io));
+	file = fopen(path, "re");
+	CHECK(file);
+	CHECK(fgets(name, sizeof(name), file));
+	EQUAL(strcmp(name, "disks\n"), 0);
+	fclose(file);
+	sv_vm_destroy(vm);
+}
+
 int main(int argc, char **argv)
 {
 	RUN(work_runs_on_the_thread_before_the_call_returns);
@@ -291,5 +310,6 @@ int main(int argc, char **argv)
 	RUN(a_source_is_served_at_each_edge);
 	RUN(a_removed_source_is_silent);
 	RUN(a_handler_may_remove_a_source_whose_event_is_already_taken);
+	RUN(a_thread_has_the_id_that_the_kernel_knows);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #define INPUTS_PER_MACHINE 50
 
 static struct driver d;
+static struct sv_blk_config image; /* as it is put in, and put in again */
 static uint32_t uses;
 
 static void write_header(struct input *input)
@@ -24,7 +25,7 @@ static void make_ready(struct input *input)
 
 static void step(struct input *input)
 {
-	switch (take(input, 1) % 9) {
+	switch (take(input, 1) % 11) {
 	case 0:
 		access_register(&d, input, false);
 		break;
@@ -50,6 +51,12 @@ static void step(struct input *input)
 		publish(&d.ring, (uint32_t)take(input, 1) % 20);
 		driver_notify(&d);
 		break;
+	case 8:
+		sv_blk_unplug(d.device);
+		break;
+	case 9:
+		sv_blk_plug(d.device, &image);
+		break;
 	default:
 		settle(&d);
 		break;
@@ -70,6 +77,9 @@ static void renew_machine(void)
 	config.readonly = kind % 5 == 4;
 	config.discard = kind % 7 != 6;
 	config.iops = kind % 11 == 3 ? 20000 : 0;
+	config.write_bytes = kind % 3 == 2 ? 1u << 30 : 0;
+	config.queues = kind % 4;
+	image = config;
 	d = driver_open(&config);
 	if (kind % 4 == 3) /* somebody cuts the image behind the device's back */
 		CHECK(ftruncate(d.image, IMAGE_SIZE / 3) == 0);
@@ -85,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		renew_machine();
 	while (input.left > 0)
 		step(&input);
+	sv_blk_plug(d.device, &image);
 	driver_start(&d, ALL_FEATURES);
 	EQUAL(request(&d, T_FLUSH, 0, 0, 0), 0); /* whatever was: a proper driver is served */
 	sv_events_take(d.vm, events, 16);

@@ -163,7 +163,9 @@ static void stop_one_here(void *context)
 	struct sv_virtio *device = stopped->device;
 
 	stop_queue(stopped);
-	/* The others go on; what they were told while the device was stopping is told again. */
+	/* The others go on; what they were told while the device was stopping is told again. It stops no
+	 * longer: else that could be let pass too, before the vCPU gets to say so. */
+	atomic_store(&device->stopping, false);
 	for (uint32_t i = 0; i < device->queue_count; i++)
 		if (device->queues[i].runs)
 			virtio_process_later(device, i);

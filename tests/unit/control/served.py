@@ -87,9 +87,10 @@ class Served:
         while self._clients:
             self._clients.pop().close()
 
-    def happens(self, kind: str, text: str = "", cause: str = "") -> None:
+    def happens(self, kind: str, text: str = "", cause: str = "", **more: str | int) -> None:
         """Let a thread of the machine tell something."""
-        os.write(self._events, json.dumps({"kind": kind, "text": text, "cause": cause}).encode() + b"\n")
+        words = {"kind": kind, "text": text, "cause": cause, **more}
+        os.write(self._events, json.dumps(words).encode() + b"\n")
 
     def did(self) -> str:
         """Return what the machine was asked next."""

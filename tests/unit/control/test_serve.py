@@ -225,3 +225,22 @@ def test_the_memory_promise_of_the_control_plane_holds(path: Path) -> None:
     private = sum(int(line.split()[1]) for line in lines if line.startswith("Private"))
 
     assert private < 8 * 1024
+
+
+@pytest.mark.parametrize(("operation", "word"), [("read", "read"), ("write", "write"), ("flush", "write")])
+def test_a_fault_of_a_disk_is_an_event_of_qmp(operation: str, word: str, path: Path) -> None:
+    with Served(path) as served:
+        served.has_started()
+        client = served.connect()
+        client.ask(STATUS)
+        served.happens("io-error", "text", "No space left", device="d", operation=operation, error=28)
+        event = client.receive()
+
+    assert event["event"] == "BLOCK_IO_ERROR"
+    assert event["data"] == {
+        "device": "d",
+        "operation": word,
+        "action": "report",
+        "nospace": True,
+        "reason": "No space left",
+    }
