@@ -41,10 +41,19 @@ def _guarded(argv: list[str]) -> int:
         if error.exit_status == 0:  # -help and -version: an answer, not a failure
             os.write(1, f"{error.message}\n".encode())
         else:
-            _print_error(error)
+            _report(error)
         return error.exit_status
     except BrokenPipeError:
         return 1
+
+
+def _report(error: StratovirtError) -> None:
+    """Tell the user; a log is told too, and where it is standard error nothing is said twice."""
+    from stratovirt import log
+
+    log.error(f"{error.message} ({error.hint})" if error.hint else error.message)
+    if log.has_file() or not log.is_on("error"):
+        _print_error(error)
 
 
 def _print_error(error: StratovirtError) -> None:

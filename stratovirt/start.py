@@ -6,6 +6,9 @@ import gc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from stratovirt.control.daemon import Daemon
+    from stratovirt.control.listener import Listener
+    from stratovirt.control.pidfile import Pidfile
     from stratovirt.document.vm import Vm
 
 
@@ -18,25 +21,68 @@ def start_profile(path: str) -> int:
 
 def start(document: Vm) -> int:
     """Build the machine, start it, then load what serves it; return the exit status."""
-    from stratovirt.builder.build import build
     from stratovirt.control import signals
-    from stratovirt.control.listener import Listener
 
+    daemon = _prepare(document)
     signals.install()
     try:
-        listener = Listener.bind(document.qmp.socket) if document.qmp else None
+        pidfile = _claim_pidfile(document.process.pidfile)
         try:
-            machine = build(document)
-            machine.start()
-            from stratovirt.control.serve import serve
-
-            _settle()
-            return serve(machine, listener)
+            return _run(document, daemon)
         finally:
-            if listener is not None:
-                listener.close()
+            if pidfile is not None:
+                pidfile.close()
     except signals.Interrupted:
         return 0
+
+
+def _prepare(document: Vm) -> Daemon | None:
+    """Open the log, and go into the background if that is asked for: here the process has one thread."""
+    if document.log is not None:
+        from stratovirt import log
+
+        log.open_log(document.log)
+    if not document.process.daemonize:
+        return None
+    from stratovirt.control.daemon import detach
+
+    return detach()
+
+
+def _claim_pidfile(path: str | None) -> Pidfile | None:
+    if path is None:
+        return None
+    from stratovirt.control.pidfile import Pidfile
+
+    return Pidfile.claim(path)
+
+
+def _run(document: Vm, daemon: Daemon | None) -> int:
+    from stratovirt.builder.build import build
+    from stratovirt.control.listener import Listener
+
+    listener: Listener | None = Listener.bind(document.qmp.socket) if document.qmp else None
+    try:
+        machine = build(document)
+        machine.start()
+        from stratovirt.control.serve import serve
+
+        _settle()
+        if document.log is not None:
+            _log_start(document)
+        if daemon is not None:
+            daemon.runs()
+        return serve(machine, listener)
+    finally:
+        if listener is not None:
+            listener.close()
+
+
+def _log_start(document: Vm) -> None:
+    from stratovirt import log
+
+    state = "waits for cont" if document.process.freeze else "runs"
+    log.info(f"the machine {state}: {document.to_data()}")
 
 
 def _settle() -> None:

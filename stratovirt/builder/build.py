@@ -5,7 +5,6 @@ from __future__ import annotations
 from stratovirt import devices
 from stratovirt.builder import memory
 from stratovirt.core.vm import CoreVm
-from stratovirt.errors import StratovirtError
 from stratovirt.machine import board as boards
 from stratovirt.machine.chassis import Chassis
 from stratovirt.machine.machine import Machine
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 def build(document: Vm) -> Machine:
     """Build the machine; on any failure everything made so far is released."""
-    _refuse_unbuilt(document)
     board = boards.load(document.machine.arch, document.machine.type)
     chassis = Chassis(CoreVm(), board)
     try:
@@ -61,14 +59,3 @@ def _add_spares(document: Vm, chassis: Chassis) -> None:
             if wanted is None and not chassis.has_room():
                 return
             record.spare(f"slot {number}", chassis)
-
-
-def _refuse_unbuilt(document: Vm) -> None:
-    """Refuse what the document may say and this version cannot do, before anything is made."""
-    process = document.process
-    for asked, words in ((process.daemonize, "daemonize"), (process.pidfile is not None, "pidfile")):
-        if asked:
-            raise StratovirtError(
-                f"'{words}' is described but cannot be done by this version",
-                hint=f"take {words} out of [process], or -{words} off the command line",
-            )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from errno import ENOSPC
 
+from stratovirt import log
 from stratovirt.control.loop import Loop
 from stratovirt.control.notices import Notices
 from stratovirt.control.qmp.events import BlockIoError, Shutdown
-from stratovirt.control.signals import ENDING, Interrupted, SignalSource
+from stratovirt.control.signals import ENDING, HANGUP, Interrupted, SignalSource
 from stratovirt.errors import StratovirtError
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stratovirt.control.qmp.events import Event
     from stratovirt.control.qmp.server import Server
 
+SEVERE = ("io-error", "host-error")  # what the guest wanted did not happen
 DRAIN_S = 1.0  # how long a client can take to read the last words
 
 
@@ -71,6 +73,7 @@ class _Service:
         """Let the loop stop; the first reason counts."""
         if self._last_event is not None:
             return
+        log.info(f"the machine ends: {event.message()['data']}")
         self._last_event = event
         self._loop.stop()
         if self._server is not None:
@@ -84,10 +87,18 @@ class _Service:
         self._end(Shutdown(guest=False, reason="host-ui"))
 
     def _on_signal(self, number: int) -> None:
-        if number in ENDING:
+        if number == HANGUP and log.has_file():
+            self._reopen_log()
+        elif number in ENDING:
             self._end(Shutdown(guest=False, reason="host-signal"))
         elif self._console is not None:
             self._console.check_terminal()
+
+    def _reopen_log(self) -> None:
+        try:
+            log.reopen()
+        except StratovirtError as error:
+            log.error(error.message)
 
     def _on_machine(self) -> None:
         for event in self._machine.take_events():
@@ -107,7 +118,7 @@ class _Service:
             if self._server is not None:
                 self._server.balloon_changed()
         else:
-            self._notices.tell(event.text)
+            self._notices.tell(event.text, severe=event.kind in SEVERE)
             if event.kind == "io-error" and event.device and self._server is not None:
                 self._server.emit(_block_io_error(event))
 

@@ -19,6 +19,7 @@ else:
     import _signal  # without the enums of `signal`, whose import costs more than this room
 
 ENDING = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
+HANGUP = _signal.SIGHUP
 
 
 class Interrupted(BaseException):

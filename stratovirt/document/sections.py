@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stratovirt.log import LEVELS
 from stratovirt.record import Record, choice, flag, integer, path, size, text
 from stratovirt.units import MIB
 
@@ -77,6 +78,12 @@ class Log(Record):
     """Log of the process."""
 
     file: str | None = path("File that is appended to; stderr without one", default=None)
+    level: str = choice(
+        "Least severe level that is written; $STRATOVIRT_LOG_LEVEL wins", LEVELS, default="error"
+    )
+    format: str = choice(
+        "text is the original's shape, json one object a line", ("text", "json"), default="text"
+    )
 
 
 class Process(Record):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from _socket import CMSG_SPACE, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOL_SOCKET
 from time import monotonic
 
+from stratovirt import log
 from stratovirt.control.qmp import json_text
 from stratovirt.control.qmp.commands.queries import VERSION
 from stratovirt.control.qmp.framing import Framer, FramingError
@@ -126,6 +127,10 @@ class Session:
             self.close()
 
     def _answer(self, message: bytes | FramingError) -> None:
+        if log.is_on("info"):
+            log.info(
+                f"QMP: --> {message.decode(errors='replace') if isinstance(message, bytes) else message}"
+            )
         in_time = self._bucket.take(monotonic())
         request: Message = {}
         try:
@@ -155,7 +160,10 @@ class Session:
         if self._closed:
             return
         waits = bool(self._unsent)
-        self._unsent += json_text.line(message)
+        line = json_text.line(message)
+        if log.is_on("info"):
+            log.info(f"QMP: <-- {line.decode().rstrip()}")
+        self._unsent += line
         if not waits:
             self._write()
         if len(self._unsent) > UNSENT_AT_MOST:
