@@ -24,8 +24,8 @@ def start(document: Vm) -> int:
     from stratovirt.control import signals
 
     daemon = _prepare(document)
-    signals.install()
     try:
+        signals.install()
         pidfile = _claim_pidfile(document.process.pidfile)
         try:
             return _run(document, daemon)

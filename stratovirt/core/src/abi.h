@@ -50,7 +50,7 @@ int sv_mem_write(struct sv_vm *vm, uint64_t gpa, const void *bytes, uint64_t len
 int sv_vcpu_add(struct sv_vm *vm, int vcpu_fd, uint64_t run_size);
 /* Starts one thread for each vCPU; parked ones wait for sv_resume. */
 int sv_vcpus_start(struct sv_vm *vm, int parked);
-/* [any] Thread id of a vCPU, 0 before it runs. */
+/* [any] Thread id of a vCPU, 0 before sv_vcpus_start. */
 int sv_vcpu_tid(struct sv_vm *vm, int index);
 /* [any] Asks every vCPU to park; sv_wait_parked says when they have: 0, or -ETIMEDOUT. */
 int sv_pause(struct sv_vm *vm);

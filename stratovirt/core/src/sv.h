@@ -31,7 +31,7 @@ struct vcpu {
 	uint64_t run_size;
 	pthread_t thread;
 	bool started;
-	atomic_int tid;
+	int tid; /* under pause_lock; 0 until the thread runs */
 };
 
 struct mapping {

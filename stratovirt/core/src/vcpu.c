@@ -171,7 +171,10 @@ static void *thread_main(void *argument)
 	sigset_t kick;
 
 	current = vcpu;
-	atomic_store(&vcpu->tid, (int)syscall(SYS_gettid));
+	pthread_mutex_lock(&vm->pause_lock);
+	vcpu->tid = (int)syscall(SYS_gettid);
+	pthread_cond_broadcast(&vm->pause_change);
+	pthread_mutex_unlock(&vm->pause_lock);
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
@@ -251,9 +254,18 @@ int sv_vcpus_start(struct sv_vm *vm, int parked)
 
 int sv_vcpu_tid(struct sv_vm *vm, int index)
 {
+	struct vcpu *vcpu;
+	int tid;
+
 	if (index < 0 || index >= vm->vcpu_count)
 		return -EINVAL;
-	return atomic_load(&vm->vcpus[index].tid);
+	vcpu = &vm->vcpus[index];
+	pthread_mutex_lock(&vm->pause_lock);
+	while (vcpu->started && vcpu->tid == 0) /* made, and not run yet: it takes no longer than a switch */
+		pthread_cond_wait(&vm->pause_change, &vm->pause_lock);
+	tid = vcpu->tid;
+	pthread_mutex_unlock(&vm->pause_lock);
+	return tid;
 }
 
 int sv_pause(struct sv_vm *vm)

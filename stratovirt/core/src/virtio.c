@@ -116,8 +116,8 @@ void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error wh
 		device->queues[i].runs = false;
 	if (atomic_exchange(&device->needs_reset, true))
 		return;
-	virtio_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
 	events_post(&device->vm->events, &event);
+	virtio_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
 }
 
 static void activate_here(void *context)
