@@ -300,7 +300,7 @@ static void the_driver_is_interrupted_only_for_what_it_asked(void)
 	struct pollfd line = {.fd = c.d.device->irq_fd, .events = POLLIN};
 
 	give_buffers(&c, 0, 4, 2048);
-	*used_event_of(&c.rings[0]) = 2;
+	__atomic_store_n(used_event_of(&c.rings[0]), 2, __ATOMIC_RELAXED);
 	wire_send(c.peers[0], 60, 0);
 	wire_send(c.peers[0], 60, 1);
 	while (used_index(&c.rings[0]) != 2)
@@ -318,16 +318,17 @@ static void without_event_idx_the_flags_say_the_same(void)
 	struct card c = card_started(VIRTIO_F_VERSION_1);
 	struct ring *rx = &c.rings[0];
 
-	avail_words(rx)[0] = 1; /* no interrupts */
+	__atomic_store_n(&avail_words(rx)[0], 1, __ATOMIC_RELAXED); /* no interrupts */
 	give_buffers(&c, 0, 2, 2048);
 	card_settle(&c);
-	EQUAL(used_words(rx)[0], 1); /* there are buffers: no notifications */
+	EQUAL(__atomic_load_n(&used_words(rx)[0], __ATOMIC_RELAXED),
+	      1); /* there are buffers: no notifications */
 	wire_send(c.peers[0], 60, 0);
 	wire_send(c.peers[0], 60, 1);
 	while (used_index(rx) != 2)
 		card_settle(&c);
 	wire_send(c.peers[0], 60, 2);
-	while (used_words(rx)[0] != 0)
+	while (__atomic_load_n(&used_words(rx)[0], __ATOMIC_RELAXED) != 0)
 		card_settle(&c);
 	EQUAL(interrupt_pending(&c.d), false);
 	card_close(&c);
