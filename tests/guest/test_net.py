@@ -90,7 +90,7 @@ class Receiver(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.listener = socket.create_server(("10.17.0.1", 9000))
+        self.listener = socket.create_server(("10.17.0.1", 9000), reuse_port=True)
         self.digest = ""
         self.start()
 

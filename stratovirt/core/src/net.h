@@ -158,6 +158,7 @@ void net_ctrl_run(struct net *net);
 /* Takes the modules for this process and learns their features; 0 or -errno. */
 int net_vhost_open(struct net *net, const struct sv_net_backend *backend);
 int net_vhost_watch_control(struct net *net);
+/* Has the kernel serve the pairs in use; it takes no queue of a tap that is detached. */
 void net_vhost_start(struct net *net);
 void net_vhost_stop(struct net *net, uint32_t queue);
 void net_vhost_close(struct net *net);

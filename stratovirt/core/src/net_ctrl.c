@@ -20,8 +20,12 @@ static uint8_t set_pairs(struct net *net, uint32_t pairs)
 	if (!net_has(net, VIRTIO_NET_F_MQ) || pairs == 0 || pairs > net->pair_count)
 		return VIRTIO_NET_ERR;
 	net->active_pairs = pairs;
+	for (uint32_t queue = 2 * pairs; net->vhost && queue < 2 * before; queue++)
+		net_vhost_stop(net, queue);
 	if (net_port_attach(net) < 0)
 		return VIRTIO_NET_ERR;
+	if (net->vhost)
+		net_vhost_start(net);
 	for (uint32_t pair = before; pair < pairs && !net->vhost; pair++)
 		net_later(net, 2 * pair); /* frames may be there already */
 	return VIRTIO_NET_OK;
@@ -70,9 +74,9 @@ void net_ctrl_run(struct net *net)
 
 	do {
 		virtq_disable_notification(ring);
-		while (budget > 0 && serve_one(net))
+		while (budget > 0 && net_is_running(net, net->control) && serve_one(net))
 			budget--;
-	} while (budget > 0 && virtq_enable_notification(ring));
+	} while (budget > 0 && net_is_running(net, net->control) && virtq_enable_notification(ring));
 	if (budget == 0)
 		net_later(net, net->control);
 	net_signal(net, net->control);

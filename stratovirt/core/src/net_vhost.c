@@ -63,14 +63,18 @@ static int start_pair(struct net *net, uint32_t pair)
 	return error;
 }
 
+static bool is_served(const struct net *net, uint32_t pair)
+{
+	return net->vhost_serves[2 * pair] || net->vhost_serves[2 * pair + 1];
+}
+
 void net_vhost_start(struct net *net)
 {
-	uint32_t pairs = net_has(net, VIRTIO_NET_F_MQ) ? net->port_count : 1;
-
-	for (uint32_t pair = 0; pair < pairs; pair++) {
+	for (uint32_t pair = 0; pair < net->active_pairs; pair++) {
 		int error;
 
-		if (!net_is_running(net, 2 * pair) || !net_is_running(net, 2 * pair + 1))
+		if (is_served(net, pair) || !net_is_running(net, 2 * pair) ||
+		    !net_is_running(net, 2 * pair + 1))
 			continue;
 		error = start_pair(net, pair);
 		if (error == 0)
