@@ -27,6 +27,7 @@ class Net(BackedDevice):
     drivers = {"virtio-net-device": "mmio", "virtio-net-pci": "pci"}  # noqa: RUF012
     aliases = {"ifname": "netdev", "vhostfd": "vhostfds"}  # noqa: RUF012
     label = "net"
+    spares = 2
 
     tap: str | None = text(
         "Tap device on the host", max_length=15, pattern="name", default=None, key="netdev"
@@ -69,52 +70,57 @@ class Net(BackedDevice):
         """Return how many pairs of queues the card has."""
         return len(self.fds) or self.queues
 
-    def realize(self, name: str, chassis: Chassis) -> None:
-        """Open the tap and put a virtio-net device before it."""
-        from stratovirt.virtio import tap
+    @classmethod
+    def spare(cls, name: str, chassis: Chassis) -> None:
+        """Make a card without a tap, which the guest sees as one without a link."""
         from stratovirt.virtio.network_card import NetworkCard
 
-        card = NetworkCard(f"net '{name}'", self.pairs())
-        fds = card.open(self.tap, self.fds)
+        card = NetworkCard(f"net '{name}'", 1)
+        card.create(chassis.core.handle, chassis.iothread(None), [])
+        _place(card, name, chassis)
+
+    def realize(self, name: str, chassis: Chassis) -> None:
+        """Open the tap and put a virtio-net device before it."""
+        from stratovirt.virtio.network_card import NetworkCard, close
+
+        card = NetworkCard(f"net '{name}'", self.pairs(), self.mac)
+        opened = card.open(self.tap, self.fds)
         try:
-            self._create(card, chassis, fds)
+            self._create(card, chassis, opened)
         finally:
-            tap.close(fds)
+            close(opened)
+        card.remember(self.tap, self.fds)
         for fd in (*self.fds, *self.vhostfds):
             os.close(fd)  # the core has its own copy: an unplug has to free the tap
-        chassis.place_mmio(card.label, card.device)
-        chassis.live["net", name] = card
+        _place(card, name, chassis)
 
-    def _create(self, card: NetworkCard, chassis: Chassis, fds: list[int]) -> None:
+    def _create(self, card: NetworkCard, chassis: Chassis, opened: list[int]) -> None:
         from stratovirt.virtio.network_card import say_fallback
 
         if self.vhost is not False:
             try:
-                self._create_vhost(card, chassis, fds)
+                self._create_vhost(card, chassis, opened)
             except HostError as error:
                 if self.vhost != "auto":
                     raise
                 say_fallback(error)
             else:
                 return
-        thread = chassis.iothread(self.iothread)
-        card.create(chassis.core.handle, thread, mac=self.mac, fds=fds, vhost_fds=())
+        card.create(chassis.core.handle, chassis.iothread(self.iothread), opened)
 
-    def _create_vhost(self, card: NetworkCard, chassis: Chassis, fds: list[int]) -> None:
-        from stratovirt.virtio import tap
-        from stratovirt.virtio.network_card import open_vhost
+    def _create_vhost(self, card: NetworkCard, chassis: Chassis, opened: list[int]) -> None:
+        from stratovirt.virtio.network_card import close, open_vhost
 
-        opened = [] if self.vhostfds else open_vhost(card.label, card.pairs)
+        vhost = [] if self.vhostfds else open_vhost(card.label, card.pairs)
         try:
-            card.create(
-                chassis.core.handle,
-                chassis.iothread(None),
-                mac=self.mac,
-                fds=fds,
-                vhost_fds=self.vhostfds or opened,
-            )
+            card.create(chassis.core.handle, chassis.iothread(None), opened, self.vhostfds or vhost)
         finally:
-            tap.close(opened)
+            close(vhost)
+
+
+def _place(card: NetworkCard, name: str, chassis: Chassis) -> None:
+    chassis.place_mmio(card.label, card.device)
+    chassis.live["net", name] = card
 
 
 DEVICE = Net

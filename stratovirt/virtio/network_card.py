@@ -7,7 +7,6 @@ import os
 
 from stratovirt.core import check, ffi, lib
 from stratovirt.errors import HostError, StateError, StratovirtError
-from stratovirt.virtio import tap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from stratovirt.core._core import CData
 
 VHOST_DEVICE = "/dev/vhost-net"
-MAX_PAIRS = 16
 STDERR = 2
+ALL_OFFLOADS = 0x1F  # checksums, TSO for IPv4 and IPv6, ECN, UFO: what a card without a tap offers
 
 _VHOST_HINTS = {
     errno.ENOENT: "load the module (modprobe vhost_net), or set vhost = false (vhost=off)",
@@ -29,26 +28,24 @@ _VHOST_HINTS = {
 class NetworkCard:
     """A card with `pairs` pairs of queues. plug() and unplug() may be called at any time."""
 
-    def __init__(self, label: str, pairs: int) -> None:
+    def __init__(self, label: str, pairs: int, mac: str | None = None) -> None:
         self.label = label
         self.pairs = pairs
+        self.mac = mac
         self.device: CData = ffi.NULL
         self.vhost = False
-        self.plugged = False
+        self._info: dict[str, object] | None = None
 
-    def create(
-        self, core: CData, iothread: CData, *, mac: str | None, fds: list[int], vhost_fds: Sequence[int]
-    ) -> None:
-        """Make the device on open taps, or on none; with vhost descriptors the host kernel serves it."""
-        address = bytes.fromhex((mac or "").replace(":", ""))
+    def create(self, core: CData, iothread: CData, opened: list[int], vhost_fds: Sequence[int] = ()) -> None:
+        """Make the device on open taps, or on none; with vhost descriptors the host's kernel serves it."""
         config = ffi.new(
             "struct sv_net_config *",
             {
-                "has_mac": mac is not None,
-                "mac": list(address),
+                "has_mac": self.mac is not None,
+                "mac": list(bytes.fromhex((self.mac or "").replace(":", ""))),
                 "pairs": self.pairs,
-                "offloads": tap.offloads(fds),
-                "backend": _backend(fds, vhost_fds),
+                "offloads": _offloads(opened),
+                "backend": _backend(opened, vhost_fds),
                 "iothread": iothread,
             },
         )
@@ -58,9 +55,13 @@ class NetworkCard:
         check(f"{self.label}: make the device{how}", lib.sv_net_create(core, config, out), hint)
         self.device = out[0]
         self.vhost = bool(vhost_fds)
-        self.plugged = bool(fds)
 
-    def plug(self, *, tap_name: str | None = None, fds: Sequence[int] = ()) -> None:
+    def remember(self, tap: str | None, fds: Sequence[int]) -> None:
+        """Keep what the card was given, for info()."""
+        if fds or tap is not None:
+            self._info = {"tap": None if fds else tap, "fds": tuple(fds), "vhost": self.vhost}
+
+    def plug(self, *, tap: str | None = None, fds: Sequence[int] = ()) -> None:
         """Give the card another tap, by name or by open descriptors (which the caller keeps); the link is up.
 
         A backend that was there is replaced. On failure the card is as it was.
@@ -71,31 +72,39 @@ class NetworkCard:
                 f"{self.label}: {len(fds)} descriptors, and the card has {self.pairs} pairs of queues",
                 hint="give at most one for each pair",
             )
-        taps = self.open(tap_name, fds)
-        if not taps:
+        opened = self.open(tap, fds)
+        if not opened:
             raise StratovirtError(f"{self.label}: neither a tap nor descriptors", hint="name a tap")
         try:
-            result = lib.sv_net_plug(self.device, ffi.new("struct sv_net_backend *", _backend(taps, ())))
+            result = lib.sv_net_plug(self.device, ffi.new("struct sv_net_backend *", _backend(opened, ())))
         finally:
-            tap.close(taps)
+            close(opened)
         check(
             f"{self.label}: change the tap",
             result,
             "does the new tap have the offloads of the old one?" if result == -errno.EINVAL else "",
         )
-        self.plugged = True
+        self.remember(tap, fds)
 
     def unplug(self) -> None:
         """Take the tap away: the link goes down, and the tap is free on return."""
         self._refuse_vhost()
         check(f"{self.label}: take the tap away", lib.sv_net_unplug(self.device))
-        self.plugged = False
+        self._info = None
 
-    def open(self, tap_name: str | None, fds: Sequence[int]) -> list[int]:
+    def info(self) -> dict[str, object] | None:
+        """Return tap or descriptors, and whether vhost serves it; None when there is nothing behind it."""
+        return self._info
+
+    def open(self, tap: str | None, fds: Sequence[int]) -> list[int]:
         """Return taps that the caller closes; descriptors come before a name. Empty without either."""
+        if not fds and tap is None:
+            return []
+        from stratovirt.virtio import tap as taps
+
         if fds:
-            return tap.adopt(self.label, fds)
-        return [] if tap_name is None else tap.open_named(self.label, tap_name, self.pairs)
+            return taps.adopt(self.label, fds)
+        return taps.open_named(self.label, str(tap), self.pairs)
 
     def _refuse_vhost(self) -> None:
         if self.vhost:
@@ -105,6 +114,21 @@ class NetworkCard:
             )
 
 
+def _offloads(opened: list[int]) -> int:
+    """Return the TUN_F_* (<linux/if_tun.h>) that all taps can be told to do."""
+    if not opened:
+        return ALL_OFFLOADS
+    from stratovirt.virtio import tap as taps
+
+    return taps.offloads(opened)
+
+
+def close(fds: list[int]) -> None:
+    """Close descriptors."""
+    while fds:
+        os.close(fds.pop())
+
+
 def open_vhost(label: str, count: int) -> list[int]:
     """Open vhost-net once for each pair of queues. The caller closes them."""
     fds: list[int] = []
@@ -112,7 +136,7 @@ def open_vhost(label: str, count: int) -> list[int]:
         for _ in range(count):
             fds.append(os.open(VHOST_DEVICE, os.O_RDWR | os.O_CLOEXEC))  # noqa: PERF401 - closed below
     except OSError as error:
-        tap.close(fds)
+        close(fds)
         hint = _VHOST_HINTS.get(error.errno or 0, "set vhost = false (vhost=off)")
         raise HostError(f"{label}: open {VHOST_DEVICE}", error, hint) from error
     return fds

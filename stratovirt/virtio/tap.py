@@ -77,7 +77,7 @@ def close(fds: list[int]) -> None:
 
 
 def offloads(fds: list[int]) -> int:
-    """Return the TUN_F_* that all taps can be told to do; all when there is none yet."""
+    """Return the TUN_F_* that all of some taps can be told to do."""
     known = ALL_OFFLOADS
     for fd in fds:
         known &= _offloads_of(fd)

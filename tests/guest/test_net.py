@@ -8,16 +8,17 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from stratovirt.virtio import tap as taps
-from tests.guest.linux import SMALL, TIMEOUT_S, Report, flags, words
-from tests.guest.vmm import Vmm
+from tests.guest.linux import GUESTS, SMALL, TIMEOUT_S, Report, flags, words
+from tests.guest.vmm import Qmp, Vmm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.kvm, pytest.mark.linux]
@@ -132,6 +133,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.guidebook("2.3 host_dev_name", "2.3 mac", "2.3 iothread", "2.3 vhost")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_files_go_both_ways_unchanged(variant: str, tap: str, tmp_path: Path) -> None:
     more, device = VARIANTS[variant]
@@ -187,6 +189,40 @@ def test_vhost_comes_by_an_inherited_descriptor(tap: str, tmp_path: Path) -> Non
         os.close(vhost)
 
 
+@pytest.mark.guidebook("2.3 how-to")
+def test_the_how_to_of_the_guidebook_reaches_both_sides(tmp_path: Path) -> None:
+    script = """
+ip link set eth0 up
+ip addr add 1.1.1.2/24 dev eth0
+ping -c 1 -W 10 1.1.1.1 || exit 1
+echo UP
+read -t 60 line
+"""
+    ip("link", "add", "qbr0", "type", "bridge")
+    try:
+        ip("tuntap", "add", "tap0", "mode", "tap")
+        for words_of_ip in ("tap0 master qbr0", "qbr0 up", "tap0 up"):
+            ip("link", "set", *words_of_ip.split())
+        ip("addr", "add", "1.1.1.1/24", "dev", "qbr0")
+        command = flags(
+            SMALL, words(script), tmp_path / "qmp",
+            "-netdev", "id=net-0,netdev=tap0", "-device", "virtio-net-device,netdev=net-0,id=net-0",
+        )  # fmt: skip
+        with Vmm(*command, timeout=TIMEOUT_S, stdin=subprocess.PIPE) as vmm:
+            vmm.read_until(b"UP")
+            ping = [str(GUESTS / "busybox"), "ping", "-c", "1", "-W", "10", "1.1.1.2"]
+            subprocess.run(ping, check=True, capture_output=True)
+            assert vmm.process.stdin is not None
+            vmm.process.stdin.write(b"\n")
+            vmm.process.stdin.flush()
+            report = Report(*vmm.finish())
+    finally:
+        delete("tap0")
+        delete("qbr0")
+
+    assert (report.status, report.script_status) == (0, 0), report.text[-2000:]
+
+
 def test_two_cards_each_reach_their_own_network(tap: str, tmp_path: Path) -> None:
     script = f"""
 {UP}
@@ -227,39 +263,50 @@ done
     assert (report.status, report.script_status) == (0, 0), report.text[-2000:]
 
 
-# A machine whose card is told on standard input to change its tap: a line is a name, or empty for none.
-CHANGER = """
-import sys, threading
-from stratovirt.builder.build import build
-from stratovirt.compat.translate import translate
-
-machine = build(translate(sys.argv[1:], arch="x86_64"))
-card = machine.live("net", "eth0")
-
-def change():
-    for line in sys.stdin:
-        card.plug(tap_name=line.strip()) if line.strip() else card.unplug()
-
-threading.Thread(target=change, daemon=True).start()
-machine.start()
-import select
-while machine.status == "running":
-    select.select([machine.events_fd], [], [])
-    machine.take_events()
-machine.close()
-"""
-
-
-def tell(vmm: Vmm, name: str) -> None:
-    assert vmm.process.stdin is not None
-    vmm.process.stdin.write(f"{name}\n".encode())
-    vmm.process.stdin.flush()
-
-
 def wait_carrier(state: str) -> str:
     return f'until [ "$(cat /sys/class/net/eth0/carrier)" = {state} ]; do sleep 0.1; done'
 
 
+ROUNDS = 5
+USE_TAPS = f"""
+{UP}
+for round in $(seq {ROUNDS}); do
+  echo "WAITS $round"
+  {wait_carrier("1")}
+  ping -c 1 -W 10 10.17.0.1 || exit 1
+  echo "USED $round"
+  {wait_carrier("0")}
+done
+"""
+
+
+@pytest.mark.guidebook("3.4.2 net")
+def test_a_tap_comes_and_goes_five_times_by_name_and_by_descriptor(tap: str, tmp_path: Path) -> None:
+    command = flags(SMALL, words(USE_TAPS), tmp_path / "qmp")
+    with (
+        Vmm(*command, timeout=TIMEOUT_S) as vmm,
+        closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp,
+    ):
+        for number in range(1, ROUNDS + 1):
+            vmm.read_until(f"WAITS {number}\r\n".encode())
+            if number % 2:
+                qmp.call("netdev_add", id="net-0", ifname=tap)
+            else:
+                (opened,) = taps.open_named("test", tap, 1)
+                qmp.pass_fd(opened, "tap-fd")
+                os.close(opened)
+                qmp.call("netdev_add", id="net-0", fds="tap-fd")
+            qmp.call("device_add", id="net-0", driver="virtio-net-mmio", addr="0x0")
+            vmm.read_until(f"USED {number}\r\n".encode())
+            qmp.call("device_del", id="net-0")
+            assert qmp.messages[-2]["data"] == {"device": "net-0", "path": "net-0"}
+            taps.close(taps.open_named("test", tap, 1))  # it is free again
+        report = Report(*vmm.finish())
+
+    assert (report.status, report.script_status) == (0, 0), report.text[-2000:] + report.errors
+
+
+@pytest.mark.guidebook("2.3 netid")
 def test_a_tap_is_replaced_while_the_guest_runs(tap: str, tmp_path: Path) -> None:
     script = f"""
 {UP}
@@ -272,20 +319,42 @@ echo DOWN
 ping -c 1 -W 5 10.18.0.1 || exit 2
 """
     add_tap("svtap1", "10.18.0.1")
-    command = flags(SMALL, words(script), tmp_path / "qmp", *card(tap))
-    changer: Sequence[str] = [sys.executable, "-c", CHANGER]
+    command = flags(SMALL, words(script), tmp_path / "qmp", *card(tap, name="netid"))
     try:
-        with Vmm(*command, timeout=TIMEOUT_S, stdin=subprocess.PIPE, command=changer) as vmm:
+        with (
+            Vmm(*command, timeout=TIMEOUT_S) as vmm,
+            closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp,
+        ):
             vmm.read_until(b"FIRST")
-            tell(vmm, "")
+            qmp.call("device_del", id="netid")
             vmm.read_until(b"DOWN")
-            taps.close(taps.open_named("test", tap, 1))  # it is free again
-            tell(vmm, "svtap1")
+            qmp.call("netdev_add", id="other", ifname="svtap1")
+            qmp.call("device_add", id="other", driver="virtio-net-mmio", addr="0x0")
             report = Report(*vmm.finish())
     finally:
         delete("svtap1")
 
     assert (report.status, report.script_status) == (0, 0), report.text[-2000:] + report.errors
+
+
+@pytest.mark.parametrize(("addr", "message"), [("0x0", "is served by vhost"), ("0x1", "Device or resource")])
+def test_what_cannot_be_replaced_is_told(addr: str, message: str, tap: str, tmp_path: Path) -> None:
+    command = flags(SMALL, words(end="hang"), tmp_path / "qmp", *card(tap, more=",vhost=on"))
+    with (
+        Vmm(*command, timeout=TIMEOUT_S) as vmm,
+        closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp,
+    ):
+        if addr == "0x0":
+            with pytest.raises(RuntimeError, match=message):
+                qmp.call("device_del", id="eth0")
+        else:
+            qmp.call("netdev_add", id="other", ifname=tap)
+            with pytest.raises(RuntimeError, match=message):
+                qmp.call("device_add", id="other", driver="virtio-net-mmio", addr=addr)
+        qmp.call("quit")
+        report = Report(*vmm.finish())
+
+    assert report.status == 0, report.errors
 
 
 def test_a_tap_that_is_deleted_takes_the_link_with_it(tap: str, tmp_path: Path) -> None:

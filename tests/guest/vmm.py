@@ -134,6 +134,12 @@ class Qmp:
             if "error" in message:
                 raise RuntimeError(message["error"]["desc"])
 
+    def pass_fd(self, fd: int, name: str) -> None:
+        """Hand the machine a descriptor under a name, by getfd."""
+        request = {"execute": "getfd", "arguments": {"fdname": name}}
+        socket.send_fds(self.socket, [json.dumps(request).encode()], [fd])
+        assert self.receive() == {"return": {}}
+
     def wait_event(self, name: str) -> dict[str, Any]:
         """Return the next event of that name."""
         while True:
