@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 from stratovirt.devices.device import BackedDevice
-from stratovirt.record import integers, switch, text
+from stratovirt.errors import HostError
+from stratovirt.record import integer, integers, switch, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stratovirt.devices.device import Device
+    from stratovirt.machine.chassis import Chassis
+    from stratovirt.virtio.network_card import NetworkCard
+
+MAX_QUEUES = 16
 
 
 class Net(BackedDevice):
@@ -20,12 +27,19 @@ class Net(BackedDevice):
     drivers = {"virtio-net-device": "mmio", "virtio-net-pci": "pci"}  # noqa: RUF012
     aliases = {"ifname": "netdev", "vhostfd": "vhostfds"}  # noqa: RUF012
     label = "net"
+    spares = 2
 
     tap: str | None = text(
         "Tap device on the host", max_length=15, pattern="name", default=None, key="netdev"
     )
     fds: tuple[int, ...] = integers(
         "Open tap file descriptors that the process inherits", default=(), minimum=0
+    )
+    queues: int = integer(
+        "Pairs of queues, one for each vCPU that sends; with fds as many as there are",
+        default=1,
+        minimum=1,
+        maximum=MAX_QUEUES,
     )
     mac: str | None = text("Ethernet address that the guest sees", pattern="mac", default=None)
     vhost: str | bool = switch(
@@ -51,6 +65,62 @@ class Net(BackedDevice):
         if self.attach and self.tap and not self.fds:
             return self.tap, self.replace(tap=None)
         return name, self.replace(tap=None) if self.tap == name and not self.fds else self
+
+    def pairs(self) -> int:
+        """Return how many pairs of queues the card has."""
+        return len(self.fds) or self.queues
+
+    @classmethod
+    def spare(cls, name: str, chassis: Chassis) -> None:
+        """Make a card without a tap, which the guest sees as one without a link."""
+        from stratovirt.virtio.network_card import NetworkCard
+
+        card = NetworkCard(f"net '{name}'", 1)
+        card.create(chassis.core.handle, chassis.iothread(None), [])
+        _place(card, name, chassis)
+
+    def realize(self, name: str, chassis: Chassis) -> None:
+        """Open the tap and put a virtio-net device before it."""
+        from stratovirt.virtio.network_card import NetworkCard, close
+
+        card = NetworkCard(f"net '{name}'", self.pairs(), self.mac)
+        opened = card.open(self.tap, self.fds)
+        try:
+            self._create(card, chassis, opened)
+        finally:
+            close(opened)
+        card.remember(self.tap, self.fds)
+        for fd in (*self.fds, *self.vhostfds):
+            os.close(fd)  # the core has its own copy: an unplug has to free the tap
+        _place(card, name, chassis)
+
+    def _create(self, card: NetworkCard, chassis: Chassis, opened: list[int]) -> None:
+        from stratovirt.virtio.network_card import say_fallback
+
+        if self.vhost is not False:
+            try:
+                self._create_vhost(card, chassis, opened)
+            except HostError as error:
+                if self.vhost != "auto":
+                    raise
+                say_fallback(error)
+            else:
+                return
+        card.create(chassis.core.handle, chassis.iothread(self.iothread), opened)
+
+    def _create_vhost(self, card: NetworkCard, chassis: Chassis, opened: list[int]) -> None:
+        from stratovirt.virtio.network_card import close, open_vhost
+
+        vhost = [] if self.vhostfds else open_vhost(card.label, card.pairs)
+        try:
+            card.create(chassis.core.handle, chassis.iothread(None), opened, self.vhostfds or vhost)
+        finally:
+            close(vhost)
+
+
+def _place(card: NetworkCard, name: str, chassis: Chassis) -> None:
+    chassis.place_mmio(card.label, card.device)
+    chassis.live["net", name] = card
 
 
 DEVICE = Net

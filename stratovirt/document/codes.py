@@ -227,6 +227,12 @@ CODES: dict[str, Code] = {
         '[drive.root]\nfile = "root.img"\n[drive.root.limit]\nbytes = "1K"\n',
         '[drive.root]\nfile = "root.img"\n[drive.root.limit]\nbytes = "1M"\n',
     ),
+    "SV330": _code(
+        "descriptors and queues",
+        "`fds` has one tap descriptor for each pair of queues, `vhostfds` one of vhost-net; at most 16.",
+        "[net.eth0]\nfds = [3, 4]\nvhost = true\nvhostfds = [5]\n",
+        "[net.eth0]\nfds = [3, 4]\nvhost = true\nvhostfds = [5, 6]\n",
+    ),
     "SV340": _code(
         "vsock without a socket",
         "Unix sockets serve the streams, and no path is given for the first one.",

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from stratovirt.devices.net import Net
     from stratovirt.document.vm import Vm
     from stratovirt.record import Path
 
@@ -23,6 +24,7 @@ MEMORY_MAX = 512 * GIB
 MMIO_SLOTS = {"x86_64": 16, "aarch64": 32}
 CONSOLES_MAX = 8  # Linux names them hvc0 to hvc7
 IOTHREADS_MAX = 8
+NET_QUEUES_MAX = 16
 SOCKET_PATH_MAX = 107  # sun_path of <sys/un.h>, less the NUL
 LIMIT_MIN, LIMIT_MAX = 64 * KIB, 1024 * GIB  # bytes each second of a disk
 PORT_SUFFIX = len("_4294967295")  # of the sockets where a guest's vsock connections go
@@ -215,6 +217,7 @@ def _nets(vm: Vm) -> Iterator[Problem]:
         where = ("net", name)
         if net.tap is None and not net.fds:
             yield Problem("SV318", where, f"net '{name}' has neither a tap nor fds", help='add tap = "tap0"')
+        yield from _net_descriptors(name, net)
         if net.mac is not None and int(net.mac[:2], 16) & 1:
             yield Problem(
                 "SV319", (*where, "mac"), f"{net.mac} is a group address", help="make the first byte even"
@@ -227,6 +230,22 @@ def _nets(vm: Vm) -> Iterator[Problem]:
         [(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address"
     )
     yield from _twice([(("net", n, "tap"), v.tap) for n, v in vm.net.items() if v.tap], "SV321", "the tap")
+
+
+def _net_descriptors(name: str, net: Net) -> Iterator[Problem]:
+    if len(net.fds) > NET_QUEUES_MAX:
+        yield Problem("SV330", ("net", name, "fds"), f"{len(net.fds)} descriptors, at most {NET_QUEUES_MAX}")
+    elif net.fds and net.queues not in {1, len(net.fds)}:
+        yield Problem(
+            "SV330", ("net", name, "queues"), f"{net.queues} queues and {len(net.fds)} tap descriptors"
+        )
+    elif net.vhostfds and len(net.vhostfds) != net.pairs():
+        yield Problem(
+            "SV330",
+            ("net", name, "vhostfds"),
+            f"{len(net.vhostfds)} vhost descriptors for {net.pairs()} pairs of queues",
+            help="give one for each pair",
+        )
 
 
 def _vsock(vm: Vm) -> Iterator[Problem]:

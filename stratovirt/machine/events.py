@@ -19,6 +19,10 @@ _CAUSES = {
     lib.SV_SHUTDOWN_TRIPLE_FAULT: "triple-fault",
 }
 _OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zeroes"}  # VIRTIO 1.2, 5.2.6
+_NET_FAILURES = {
+    lib.SV_NET_TAP_LOST: "the tap is gone and the link is down",
+    lib.SV_NET_VHOST_FAILED: "vhost refused the queues; the device needs a reset",
+}
 
 
 class Event:
@@ -82,10 +86,15 @@ def _host_error(data: tuple[int, ...]) -> str:
     return f"its other end on the host: {os.strerror(data[0])}; it is tried again"
 
 
+def _net_failed(data: tuple[int, ...]) -> str:
+    return f"{_NET_FAILURES.get(data[1], 'failed')}: {os.strerror(data[0])}"
+
+
 _BARE = {lib.SV_EVENT_SERIAL_ROOM: "serial-room", lib.SV_EVENT_BALLOON: "balloon"}
 _OF_DEVICES = {
     lib.SV_EVENT_DEVICE_BROKEN: ("device-broken", _broken),
     lib.SV_EVENT_HOST_ERROR: ("host-error", _host_error),
+    lib.SV_EVENT_NET_FAILED: ("host-error", _net_failed),
     lib.SV_EVENT_BALLOON_KEPT: ("balloon-kept", _kept),
 }
 

@@ -114,6 +114,7 @@ def finish(draw: st.DrawFn, document: Document, *, standard: bool) -> None:
             if kind == "net":
                 table["tap"] = f"tap{number}"
                 table["mac"] = f"52:54:00:00:00:{number:02x}"
+                pair_descriptors(table)
             else:
                 table["file"] = f"{table['file']}.{number}"
     for number, table in enumerate(document["console"].values()):
@@ -133,6 +134,15 @@ def finish(draw: st.DrawFn, document: Document, *, standard: bool) -> None:
         "code": {"file": "/c", "unit": 0, "readonly": True},
         "data": {"file": "/d", "unit": 1},
     }
+
+
+def pair_descriptors(table: Document) -> None:
+    """Give a card one vhost descriptor for each pair of queues, of which it has as many as descriptors."""
+    if table.get("fds"):
+        table.pop("queues", None)
+    if table.get("vhostfds"):
+        pairs = len(table.get("fds", ())) or table.get("queues", 1)
+        table["vhostfds"] = list(range(600, 600 + pairs))
 
 
 @settings(

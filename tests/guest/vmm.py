@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Any
@@ -22,10 +23,21 @@ COMMAND = [sys.executable, "-m", "stratovirt"]
 class Vmm:
     """A running `stratovirt`; leaving the block kills it if it still runs."""
 
-    def __init__(self, *words: str | Path, stdin: int = subprocess.DEVNULL, timeout: float = 60) -> None:
+    def __init__(
+        self,
+        *words: str | Path,
+        stdin: int = subprocess.DEVNULL,
+        timeout: float = 60,
+        fds: Sequence[int] = (),
+        command: Sequence[str] = COMMAND,
+    ) -> None:
         self.deadline = time.monotonic() + timeout
         self.process = subprocess.Popen(
-            [*COMMAND, *map(str, words)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*command, *map(str, words)],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -121,6 +133,12 @@ class Qmp:
                 return message["return"]
             if "error" in message:
                 raise RuntimeError(message["error"]["desc"])
+
+    def pass_fd(self, fd: int, name: str) -> None:
+        """Hand the machine a descriptor under a name, by getfd."""
+        request = {"execute": "getfd", "arguments": {"fdname": name}}
+        socket.send_fds(self.socket, [json.dumps(request).encode()], [fd])
+        assert self.receive() == {"return": {}}
 
     def wait_event(self, name: str) -> dict[str, Any]:
         """Return the next event of that name."""

@@ -5,7 +5,7 @@
  * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after
  * return, guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
  */
-#define SV_ABI_VERSION 2
+#define SV_ABI_VERSION 4
 
 struct sv_vm;
 struct sv_iothread;
@@ -197,3 +197,38 @@ int sv_rng_create(struct sv_vm *vm, const struct sv_rng_config *config, struct s
 int sv_console_create(struct sv_vm *vm, int listener_fd, struct sv_virtio **out);
 /* [any] Tells the guest how large the window at the other end is; 0 by 0 for one that is not known. */
 int sv_console_resize(struct sv_virtio *device, uint16_t cols, uint16_t rows);
+
+/* virtio-net */
+#define SV_NET_MAX_PAIRS 16
+
+#define SV_EVENT_NET_FAILED 32 /* source: device; data[0]: errno, data[1]: SV_NET_* */
+#define SV_NET_TAP_LOST     1  /* the tap is gone: the link is down until sv_net_plug */
+#define SV_NET_VHOST_FAILED 2  /* the host's kernel refused the queues: the device needs a reset */
+
+/* What is behind a network card: one descriptor for each pair of queues. It is nonblocking, keeps frames
+ * apart (a tap, or a socket of datagrams or packets) and has a virtio_net_hdr_v1 of 12 bytes before each
+ * frame. */
+struct sv_net_backend {
+	int count; /* of descriptors, 0 to SV_NET_MAX_PAIRS; with 0 the link is down */
+	int fds[SV_NET_MAX_PAIRS];
+	int vhost; /* the host's kernel serves the queues: vhost_fds[n] goes with fds[n] */
+	int vhost_fds[SV_NET_MAX_PAIRS];
+};
+
+struct sv_net_config {
+	int has_mac; /* otherwise none is offered: the guest makes its own */
+	uint8_t mac[6];
+	int pairs;         /* of queues, 1 to SV_NET_MAX_PAIRS; from 2 on there is a control queue */
+	uint32_t offloads; /* TUN_F_* that the descriptors can be told to do */
+	struct sv_net_backend backend;
+	struct sv_iothread *iothread; /* NULL for the main I/O thread */
+};
+/* [setup] A virtio-net device. -ENOTSUP when vhost lacks what a driver is offered. */
+int sv_net_create(struct sv_vm *vm, const struct sv_net_config *config, struct sv_virtio **out);
+/* [any] Gives a card another backend, of at most as many descriptors as it has pairs, and the link goes up.
+ * -EINVAL when the new one cannot do the offloads that the driver was promised, and -ENOTSUP when the card or
+ * the backend is vhost's; the card is as it was then. */
+int sv_net_plug(struct sv_virtio *device, const struct sv_net_backend *backend);
+/* [any] Takes the backend away: the link goes down, and its descriptors are closed on return. -ENOTSUP for
+ * vhost. */
+int sv_net_unplug(struct sv_virtio *device);

@@ -216,7 +216,7 @@ enum virtq_result virtq_pop(struct virtq *q, struct chain *chain)
 	return VQ_CHAIN;
 }
 
-void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+void virtq_put(struct virtq *q, uint16_t head, uint32_t written)
 {
 	struct virtq_used_elem elem = {.id = head, .len = written};
 
@@ -224,8 +224,20 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 		return;
 	memcpy(&q->used_ring[q->next_used & (q->size - 1)], &elem, sizeof(elem));
 	q->next_used++;
-	/* Pairs with the driver's acquire of the index before it reads the entry and the buffers (2.7.14). */
-	__atomic_store_n(q->used_idx, q->next_used, __ATOMIC_RELEASE);
+}
+
+void virtq_publish(struct virtq *q)
+{
+	/* Pairs with the driver's acquire of the index before it reads the entries and the buffers (2.7.14).
+	 */
+	if (is_usable(q))
+		__atomic_store_n(q->used_idx, q->next_used, __ATOMIC_RELEASE);
+}
+
+void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
+{
+	virtq_put(q, head, written);
+	virtq_publish(q);
 }
 
 bool virtq_needs_notify(struct virtq *q)

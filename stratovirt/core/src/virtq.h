@@ -29,6 +29,7 @@ enum virtq_error {
 	VIRTQ_BAD_INDIRECT, /* not negotiated, nested, of odd length, not last, or not in guest memory */
 	VIRTQ_TOO_LONG,     /* more descriptors than a chain can have: it loops */
 	VIRTQ_TOO_LARGE,    /* more bytes than 2^32 in all */
+	VIRTQ_BAD_CHAIN,    /* whole, and of no use to its device: for devices, the walk never gives it */
 };
 
 /* What the driver writes to the transport. */
@@ -88,6 +89,9 @@ void virtq_stop(struct virtq *q);
 enum virtq_result virtq_pop(struct virtq *q, struct chain *chain);
 /* Gives a chain back; `written` bytes of it are new. Nothing happens on a broken or stopped queue. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+/* The same in two steps, for chains that the driver has to find all at once. */
+void virtq_put(struct virtq *q, uint16_t head, uint32_t written);
+void virtq_publish(struct virtq *q);
 /* True when the driver wants an interrupt for what was pushed since the last call. */
 bool virtq_needs_notify(struct virtq *q);
 

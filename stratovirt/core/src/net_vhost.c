@@ -1,0 +1,105 @@
+/* The kernel has the rings and the taps; ours are features, link status and the control queue. */
+#include "net.h"
+#include "vhost.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/vhost.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+int net_vhost_open(struct net *net, const struct sv_net_backend *backend)
+{
+	net->vhost = true;
+	net->vhost_features = UINT64_MAX;
+	for (int i = 0; i < backend->count; i++) {
+		uint64_t known;
+		int error;
+
+		net->vhost_fds[i] = fcntl(backend->vhost_fds[i], F_DUPFD_CLOEXEC, 0);
+		if (net->vhost_fds[i] < 0)
+			return -errno;
+		error = vhost_claim(net->vhost_fds[i], &known);
+		if (error < 0)
+			return error;
+		net->vhost_features &= known;
+	}
+	return 0;
+}
+
+/* The control queue is the third one, or the last: the driver's features say which. */
+int net_vhost_watch_control(struct net *net)
+{
+	struct sv_virtio *device = &net->device;
+	int error = iothread_add(device->io, &device->queues[2].kick, EPOLLIN | EPOLLET);
+
+	if (error < 0)
+		return error;
+	return iothread_add(device->io, &device->queues[2 * net->pair_count].kick, EPOLLIN | EPOLLET);
+}
+
+static int set_backend(struct net *net, uint32_t queue, int fd)
+{
+	struct vhost_vring_file file = {.index = queue % 2, .fd = fd};
+
+	return ioctl(net->vhost_fds[queue / 2], VHOST_NET_SET_BACKEND, &file) < 0 ? -errno : 0;
+}
+
+static int start_pair(struct net *net, uint32_t pair)
+{
+	int fd = net->vhost_fds[pair];
+	int error = vhost_set_up(fd, &net->device, net->features & net->vhost_features);
+
+	for (uint32_t i = 0; i < 2 && error == 0; i++) {
+		uint32_t queue = 2 * pair + i;
+
+		error = vhost_give_queue(fd, &net->device.queues[queue], i);
+		if (error < 0)
+			break;
+		net->vhost_serves[queue] = true;
+		error = set_backend(net, queue, net->ports[pair].source.fd);
+	}
+	return error;
+}
+
+static bool is_served(const struct net *net, uint32_t pair)
+{
+	return net->vhost_serves[2 * pair] || net->vhost_serves[2 * pair + 1];
+}
+
+void net_vhost_start(struct net *net)
+{
+	for (uint32_t pair = 0; pair < net->active_pairs; pair++) {
+		int error;
+
+		if (is_served(net, pair) || !net_is_running(net, 2 * pair) ||
+		    !net_is_running(net, 2 * pair + 1))
+			continue;
+		error = start_pair(net, pair);
+		if (error == 0)
+			continue;
+		net_vhost_stop(net, 2 * pair);
+		net_vhost_stop(net, 2 * pair + 1);
+		net_failed(net, -error, SV_NET_VHOST_FAILED);
+		virtio_broken(&net->device, 2 * pair, VIRTQ_BAD_RING);
+		return;
+	}
+}
+
+void net_vhost_stop(struct net *net, uint32_t queue)
+{
+	if (!net->vhost_serves[queue])
+		return;
+	/* Waits for what the module does with the ring. */
+	set_backend(net, queue, -1);
+	vhost_take_queue(net->vhost_fds[queue / 2], queue % 2);
+	net->vhost_serves[queue] = false;
+}
+
+void net_vhost_close(struct net *net)
+{
+	for (uint32_t i = 0; i < SV_NET_MAX_PAIRS; i++)
+		if (net->vhost_fds[i] >= 0)
+			close(net->vhost_fds[i]);
+}
