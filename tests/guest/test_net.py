@@ -280,6 +280,7 @@ done
 """
 
 
+@pytest.mark.guidebook("3.4.2 net", "2.3 netid", "3.3.5 getfd")
 @pytest.mark.guidebook("3.4.2 net")
 def test_a_tap_comes_and_goes_five_times_by_name_and_by_descriptor(tap: str, tmp_path: Path) -> None:
     command = flags(SMALL, words(USE_TAPS), tmp_path / "qmp")
