@@ -56,6 +56,8 @@ static uint64_t try_count(struct blk_limits *limits, uint32_t direction, uint64_
 
 static uint64_t try_request(struct blk_request *request)
 {
+	if (request->blk->fd < 0) /* it fails, and costs nothing */
+		return 0;
 	return try_count(&request->blk->limits, blk_request_direction(request), blk_request_bytes(request));
 }
 
