@@ -223,9 +223,11 @@ static inline void wait_used(struct driver *d, uint32_t count)
 {
 	uint16_t target = (uint16_t)(d->waited + count);
 
-	while ((int16_t)(used_index(&d->ring) - target) < 0) {
+	for (;;) {
 		uint16_t seen = used_index(&d->ring);
 
+		if ((int16_t)(seen - target) >= 0)
+			break;
 		__atomic_store_n(used_event_of(&d->ring), seen, __ATOMIC_SEQ_CST);
 		/* What came before the device saw the event brings no interrupt. */
 		if (used_index(&d->ring) == seen)
