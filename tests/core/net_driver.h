@@ -96,8 +96,8 @@ static inline void card_write_queue(struct card *c, uint32_t queue)
 	reg_write(&c->d, R_QUEUE_READY, 1);
 }
 
-/* VIRTIO 1.2, 3.1.1 */
-static inline void card_start(struct card *c, uint64_t features)
+/* VIRTIO 1.2, 3.1.1, up to where the queues could be used. */
+static inline void card_prepare(struct card *c, uint64_t features)
 {
 	reg_write(&c->d, R_STATUS, 0);
 	reg_write(&c->d, R_STATUS, S_ACKNOWLEDGE);
@@ -106,6 +106,11 @@ static inline void card_start(struct card *c, uint64_t features)
 	reg_write(&c->d, R_STATUS, S_READY);
 	for (uint32_t queue = 0; queue < c->queue_count; queue++)
 		card_write_queue(c, queue);
+}
+
+static inline void card_start(struct card *c, uint64_t features)
+{
+	card_prepare(c, features);
 	reg_write(&c->d, R_STATUS, S_READY | S_DRIVER_OK);
 	EQUAL(reg_read(&c->d, R_STATUS), S_READY | S_DRIVER_OK);
 }

@@ -372,6 +372,59 @@ static void a_reset_forgets_buffers_and_half_a_frame(void)
 	card_close(&c);
 }
 
+static void half_a_frame_from_before_a_reset_is_not_received_after_it(void)
+{
+	struct card c = card_started(MERGEABLE);
+
+	give_buffers(&c, 0, 2, 1000);
+	wire_send(c.peers[0], 4500, 5);
+	card_settle(&c);
+	card_start(&c, MERGEABLE);
+	give_buffers(&c, 0, 8, 1000);
+	wire_send(c.peers[0], 60, 6);
+	wait_index(&c, 0, 1);
+	expect_received(&c, 0, 0, 1000, 60, 6);
+	card_close(&c);
+}
+
+/* A notification from before DRIVER_OK counts for nothing. */
+static void buffers_and_frames_from_before_the_driver_is_ready_meet(void)
+{
+	struct card c = card_open(1, 1);
+
+	wire_send(c.peers[0], 60, 1);
+	card_prepare(&c, MERGEABLE);
+	give_buffers(&c, 0, 1, 2048);
+	reg_write(&c.d, R_STATUS, S_READY | S_DRIVER_OK);
+	wait_index(&c, 0, 1);
+	expect_received(&c, 0, 0, 2048, 60, 1);
+	card_close(&c);
+}
+
+/* More than the device takes at a time: it has to come back by itself. */
+static void many_frames_that_wait_come_after_one_notification(void)
+{
+	struct card c = card_open(1, 1);
+	uint32_t sent = 0;
+
+	c.size = NET_QUEUE_SIZE;
+	card_start(&c, MERGEABLE);
+	for (; sent < 3 * NET_BUDGET; sent++) {
+		uint8_t frame[60];
+
+		make_frame(frame, sizeof(frame), (uint8_t)sent);
+		if (send(c.peers[0], frame, sizeof(frame), 0) < 0)
+			break;
+	}
+	CHECK(sent > NET_BUDGET);
+	card_settle(&c);
+	give_buffers(&c, 0, sent, 128);
+	wait_index(&c, 0, (uint16_t)sent);
+	for (uint32_t i = 0; i < sent; i++)
+		expect_received(&c, 0, i, 128, 60, (uint8_t)i);
+	card_close(&c);
+}
+
 static void the_configuration_is_the_specs(void)
 {
 	struct card c = card_open(1, 1);
@@ -446,6 +499,9 @@ int main(int argc, char **argv)
 	RUN(without_event_idx_the_flags_say_the_same);
 	RUN(a_full_ring_leaves_the_device_listening);
 	RUN(a_reset_forgets_buffers_and_half_a_frame);
+	RUN(half_a_frame_from_before_a_reset_is_not_received_after_it);
+	RUN(buffers_and_frames_from_before_the_driver_is_ready_meet);
+	RUN(many_frames_that_wait_come_after_one_notification);
 	RUN(the_configuration_is_the_specs);
 	RUN(what_the_tap_cannot_do_is_not_offered);
 	RUN(a_machine_may_end_with_frames_in_flight);
