@@ -190,7 +190,7 @@ def test_two_streams_at_once_do_not_mix(host: Host, start: Callable[[str], Vmm])
 
 def test_a_guest_program_that_ends_closes_the_hosts_stream(host: Host, start: Callable[[str], Vmm]) -> None:
     machine = start(
-        "echo bye | vsock_cat listen 1000 2>/dev/console & wait; vsock_cat listen 1001 2>/dev/console"
+        "echo bye | vsock_cat listen 1000 2>/dev/console; vsock_cat listen 1001 </dev/null 2>/dev/console"
     )
     machine.read_until(b"LISTENING 1000")
     with host.connect(1000) as stream:
