@@ -243,6 +243,7 @@ static void a_ring_that_breaks_asks_for_a_reset_once(void)
 	driver_notify(&d);
 	EQUAL(wait_interrupt(&d), 2);
 	EQUAL(reg_read(&d, R_STATUS), S_READY | S_DRIVER_OK | S_NEEDS_RESET);
+	settle(&d); /* the event comes after the interrupt */
 	event = next_event(&d);
 	EQUAL(event.kind, SV_EVENT_DEVICE_BROKEN);
 	EQUAL(event.source, sv_virtio_id(d.device));

@@ -62,25 +62,29 @@ socket = "{self.path}"
         return ["run", profile]
 
     def connect(self, port: int) -> socket.socket:
-        """Connect to a port of the guest."""
-        if self.backend == "vhost":
-            stream = socket.socket(socket.AF_VSOCK)
-            stream.settimeout(TIMEOUT_S)
-            stream.connect((CID, port))
-            return stream
-        stream = socket.socket(socket.AF_UNIX)
+        """Connect to a port of the guest; ConnectionResetError when it refuses."""
+        stream = socket.socket(socket.AF_VSOCK if self.backend == "vhost" else socket.AF_UNIX)
         stream.settimeout(TIMEOUT_S)
+        try:
+            if self.backend == "vhost":
+                stream.connect((CID, port))
+            else:
+                self._ask(stream, port)
+        except OSError:
+            stream.close()
+            raise
+        return stream
+
+    def _ask(self, stream: socket.socket, port: int) -> None:
         stream.connect(str(self.path))
         stream.sendall(f"CONNECT {port}\n".encode())
         line = b""
         while not line.endswith(b"\n"):
             piece = stream.recv(1)
             if not piece:
-                stream.close()
                 raise ConnectionResetError
             line += piece
         assert line.startswith(b"OK ")
-        return stream
 
     def listen(self, port: int) -> socket.socket:
         """Listen for the guest at a port of the host."""
@@ -190,7 +194,7 @@ def test_two_streams_at_once_do_not_mix(host: Host, start: Callable[[str], Vmm])
 
 def test_a_guest_program_that_ends_closes_the_hosts_stream(host: Host, start: Callable[[str], Vmm]) -> None:
     machine = start(
-        "echo bye | vsock_cat listen 1000 2>/dev/console & wait; vsock_cat listen 1001 2>/dev/console"
+        "echo bye | vsock_cat listen 1000 2>/dev/console; vsock_cat listen 1001 </dev/null 2>/dev/console"
     )
     machine.read_until(b"LISTENING 1000")
     with host.connect(1000) as stream:
