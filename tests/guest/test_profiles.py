@@ -1,0 +1,71 @@
+"""The profiles that a newcomer starts from boot Linux as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.guest.linux import Report, boot_profile
+
+pytestmark = [pytest.mark.kvm, pytest.mark.linux]
+
+PROFILES = Path(__file__).parents[2] / "profiles"
+
+
+@pytest.mark.parametrize("name", ["smallest.toml", "disk-root.toml", "microvm.toml", "microvm.yaml"])
+def test_a_profile_boots_linux_to_its_end(name: str) -> None:
+    report = boot_profile(PROFILES / name)
+
+    assert report.status == 0, report.errors
+    assert "SV-READY" in report.text
+    assert "SV-END poweroff" in report.text
+
+
+def drivers(report: Report) -> list[str]:
+    return [line.split("driver=")[1].split()[0] for line in report.facts("virtio") if "driver=" in line]
+
+
+def test_the_profile_of_consoles_boots_with_them() -> None:
+    report = boot_profile(PROFILES / "console.toml")
+
+    assert report.status == 0, report.errors
+    assert drivers(report).count("virtio_console") == 2
+    assert drivers(report).count("virtio_rng") == 1
+
+
+def test_the_profile_of_console_and_vsock_boots_with_them() -> None:
+    report = boot_profile(PROFILES / "console-vsock.toml")
+
+    assert report.status == 0, report.errors
+    assert {"virtio_console", "vmw_vsock_virtio_transport"} <= set(drivers(report))
+
+
+def test_the_profile_of_many_disks_boots_with_them() -> None:
+    for name, size in (("data", 1 << 30), ("scratch", 4 << 30)):
+        with open(f"/tmp/stratovirt-{name}.img", "wb") as image:
+            image.truncate(size)
+    report = boot_profile(PROFILES / "many-disks.toml")
+
+    assert report.status == 0, report.errors
+    sizes = {line.split()[0]: line.split("bytes=")[1].split()[0] for line in report.facts("disk")}
+    assert (sizes["vdb"], sizes["vdc"]) == (str(1 << 30), str(4 << 30))
+
+
+def test_the_profile_of_huge_pages_boots_from_the_pool() -> None:
+    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    before = pool.read_text()
+    pool.write_text("600")
+    try:
+        report = boot_profile(PROFILES / "hugepages.toml")
+    finally:
+        pool.write_text(before)
+
+    assert report.status == 0, report.errors
+
+
+def test_the_profile_of_a_card_boots_with_two_pairs_of_queues() -> None:
+    report = boot_profile(PROFILES / "net-vhost.toml")
+
+    assert report.status == 0, report.errors
+    assert "virtio_net" in drivers(report)
