@@ -1,4 +1,7 @@
-"""Linux guests beside QEMU's microvm: same kernel, initramfs, disk and options, pair by pair in one run."""
+"""Linux guests beside QEMU's microvm: same kernel, initramfs, disk, tap and options, pair by pair in one run.
+
+Everything is turned so that less is better: seconds, and microseconds for a request, a MiB or a round trip.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import select
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench import peers
+from tests.guest import programs
 from tests.guest.linux import SMALL, words
-from tests.guest.programs import initrd_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +27,11 @@ if TYPE_CHECKING:
 RUNS = 5
 SECONDS = 1.5
 TIMEOUT_S = 120
+IDLE_S = 30.0
 IMAGE_MIB = 128
-CELLS = (
+LINE = "CELL"
+TAP, HOST, GUEST = "sv-bench0", "10.18.0.1", "10.18.0.2"
+DISK_CELLS = (
     ("random read, 4 KiB, depth 1", "read random 4096 1"),
     ("random read, 4 KiB, depth 32", "read random 4096 32"),
     ("random write, 4 KiB, depth 1", "write random 4096 1"),
@@ -32,41 +39,82 @@ CELLS = (
     ("sequential read, 128 KiB, depth 4", "read sequential 131072 4"),
     ("sequential write, 128 KiB, depth 4", "write sequential 131072 4"),
 )
-LINE = "CELL"
+NET_CELLS = (("guest to host", "send"), ("host to guest", "receive"), ("1-byte round trip", "ask"))
+
+
+class Load:
+    """What a guest has and does: a disk, or a card; `variant` names the host's side of it."""
+
+    def __init__(self, variant: str, script: str, *, profile: str = "", qemu: tuple[str, ...] = ()) -> None:
+        self.variant = variant
+        self.cmdline = words(script, end="hang", more="quiet")
+        self.profile = profile
+        self.qemu = qemu
 
 
 def pairs(runs: int) -> Iterator[tuple[str, str, list[tuple[float, float]]]]:
-    """Yield name, unit and pairs of (ours, QEMU's). Rates are turned round: less is better everywhere."""
+    """Yield name, unit and pairs of (ours, QEMU's)."""
     found: Pairs = {}
-    with tempfile.TemporaryDirectory(dir=os.environ.get("STRATOVIRT_RIG_SCRATCH")) as folder:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("STRATOVIRT_RIG_SCRATCH")) as folder, tap():
         place = Path(folder)
+        programs.initrd_with(SMALL[1], place / "initrd", "disk_load", "net_load")
         image = place / "disk"
         image.write_bytes(os.urandom(1 << 20) * IMAGE_MIB)
-        initrd = initrd_with(SMALL[1], place / "initrd", "disk_load")
-        for direct in (True, False):
+        for load in (*_disks(image), *_cards()):
             for _ in range(runs):
-                both = [_once(command(initrd, image, place, direct=direct)) for command in (ours, qemu)]
-                _collect(found, both, "O_DIRECT" if direct else "page cache")
+                both = [_once(command(load, place)) for command in (ours, qemu)]
+                for name in both[0]:
+                    label = f"{name}, {load.variant}" if name.startswith(("disk", "net")) else name
+                    found.setdefault(label, []).append((both[0][name], both[1][name]))
+        idle = [_idle(command(Load("idle", ""), place)) for command in (ours, qemu)]
+    found[f"CPU of an idle guest over {IDLE_S:.0f} s"] = [(idle[0], idle[1])]
     for name, values in found.items():
-        yield name, "s" if name.startswith("boot") else "us", values
+        unit = "%" if name.startswith("CPU") else "s" if name.startswith(("boot", "guest clock")) else "us"
+        yield name, unit, values
 
 
-def _collect(found: Pairs, both: list[Figures], how: str) -> None:
-    for name in both[0]:
-        label = name if name.startswith("boot") else f"{name}, {how}"
-        found.setdefault(label, []).append((both[0][name], both[1][name]))
+def _disks(image: Path) -> Iterator[Load]:
+    lines = [
+        f'echo "{LINE} disk, {name}=$(disk_load /dev/vda {what} {SECONDS} | sed s/^/r/)"'
+        for name, what in DISK_CELLS
+    ]
+    for direct in (True, False):
+        profile = (
+            f'[iothread.io]\n[drive.disk]\nfile = "{image}"\ndirect = {str(direct).lower()}\niothread = "io"'
+        )
+        cache = "none" if direct else "writeback"
+        drive = f"if=none,id=disk,format=raw,file={image},cache={cache},aio=io_uring"
+        device = "virtio-blk-device,drive=disk,iothread=io"
+        flags = ("-object", "iothread,id=io", "-drive", drive, "-device", device)
+        name = "O_DIRECT" if direct else "page cache"
+        yield Load(name, "\n".join(lines), profile=profile, qemu=flags)
 
 
-def _script() -> str:
-    lines = [f'echo "{LINE} {name}=$(disk_load /dev/vda {what} {SECONDS})"' for name, what in CELLS]
-    return "\n".join(lines)
+def _cards() -> Iterator[Load]:
+    lines = [f"ip addr add {GUEST}/24 dev eth0", "ip link set eth0 up"]
+    lines += [f'echo "{LINE} net, {name}=$(net_load {verb} {HOST} {SECONDS})"' for name, verb in NET_CELLS]
+    for vhost in (False, True):
+        profile = f'[net.card]\ntap = "{TAP}"\nvhost = {str(vhost).lower()}'
+        netdev = f"tap,id=card,ifname={TAP},script=no,downscript=no,vhost={'on' if vhost else 'off'}"
+        flags = ("-netdev", netdev, "-device", "virtio-net-device,netdev=card")
+        yield Load("vhost" if vhost else "tap", "\n".join(lines), profile=profile, qemu=flags)
 
 
-def _cmdline() -> str:
-    return words(_script(), end="reboot", more="quiet")
+@contextmanager
+def tap() -> Iterator[None]:
+    """Keep a tap with an address, and somebody who answers there."""
+    for step in (f"tuntap add {TAP} mode tap", f"addr add {HOST}/24 dev {TAP}", f"link set {TAP} up"):
+        subprocess.run(["ip", *step.split()], check=True)
+    server = subprocess.Popen([programs.build("net_load"), "serve"], start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+        subprocess.run(["ip", "link", "del", TAP], check=True)
 
 
-def ours(initrd: Path, image: Path, folder: Path, *, direct: bool) -> list[str]:
+def ours(load: Load, folder: Path) -> list[str]:
     """Return our command line; slots for hot replace are QEMU's not, so the profile has none."""
     profile = folder / "guest.toml"
     profile.write_text(
@@ -79,49 +127,74 @@ drive_slots = 0
 net_slots = 0
 [boot]
 kernel = "{SMALL[0]}"
-initrd = "{initrd}"
-cmdline = "{_cmdline()}"
+initrd = "{folder / "initrd"}"
+cmdline = "{load.cmdline}"
 [serial]
-[iothread.io]
-[drive.disk]
-file = "{image}"
-direct = {str(direct).lower()}
-iothread = "io"
+{load.profile}
 """
     )
     return [peers.SCRIPT, "run", str(profile)]
 
 
-def qemu(initrd: Path, image: Path, _folder: Path, *, direct: bool) -> list[str]:
+def qemu(load: Load, folder: Path) -> list[str]:
     """Return QEMU's, with io_uring, an iothread, and the clock that the guest would miss for seconds."""
-    cache = "none" if direct else "writeback"
     return [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
         "-accel", "kvm", "-no-reboot",
         "-M", "microvm,x-option-roms=off,rtc=on", "-cpu", "host", "-smp", "1", "-m", "256M",
-        "-kernel", str(SMALL[0]), "-initrd", str(initrd), "-append", _cmdline(), "-serial", "stdio",
-        "-object", "iothread,id=io",
-        "-drive", f"if=none,id=disk,format=raw,file={image},cache={cache},aio=io_uring",
-        "-device", "virtio-blk-device,drive=disk,iothread=io",
+        "-kernel", str(SMALL[0]), "-initrd", str(folder / "initrd"), "-append", load.cmdline,
+        "-serial", "stdio", *load.qemu,
     ]  # fmt: skip
 
 
-def _once(command: list[str]) -> Figures:
-    """Run a guest; return seconds to its init, and microseconds for a request of each cell."""
-    begin = time.monotonic()
+@contextmanager
+def _running(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
-            output = _read_until(process.stdout.fileno(), b"SV-BEGIN", begin)
-            figures = {"boot to init, small kernel": time.monotonic() - begin}
-            output = _read_until(process.stdout.fileno(), b"SV-EXIT", begin, output)
+            yield process, process.stdout.fileno()
         finally:
             process.kill()
+
+
+def _once(command: list[str]) -> Figures:
+    """Run a guest; return seconds to its init, and what each cell said."""
+    begin = time.monotonic()
+    with _running(command) as (_process, fd):
+        output = _read_until(fd, b"SV-BEGIN", begin)
+        figures = {"boot from exec to init": time.monotonic() - begin}
+        output = _read_until(fd, b"SV-END", begin, output)
     for line in output.decode(errors="replace").splitlines():
+        if line.startswith("SV uptime="):
+            figures["guest clock when its init is through"] = float(line.partition("=")[2])
         if line.startswith(LINE):
-            name, _, rate = line.removeprefix(f"{LINE} ").rpartition("=")
-            figures[name] = 1e6 / float(rate)
+            name, _, value = line.removeprefix(f"{LINE} ").rpartition("=")
+            # A rate is turned round.
+            figures[name] = 1e6 / float(value[1:]) if value.startswith("r") else float(value)
     return figures
+
+
+def _idle(command: list[str]) -> float:
+    """Return the percent of a CPU that the process of a guest with nothing to do uses."""
+    begin = time.monotonic()
+    with _running(command) as (process, fd):
+        _read_until(fd, b"SV-END hang", begin)
+        select.select([], [], [], 2.0)  # the last of the boot
+        before = _cpu_seconds(process.pid)
+        select.select([], [], [], IDLE_S)
+        used = _cpu_seconds(process.pid) - before
+        # The kernel counts whole ticks: less than one is not nothing.
+        return max(used, 1 / os.sysconf("SC_CLK_TCK")) / IDLE_S * 100
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return user and system time of a process, its vCPUs left out: their guest's own ticks are not ours."""
+    ticks = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        name, _, fields = (task / "stat").read_text().partition("(")[2].rpartition(")")
+        if not name.startswith("CPU "):
+            ticks += sum(int(word) for word in fields.split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _read_until(fd: int, wanted: bytes, begin: float, output: bytes = b"") -> bytes:
