@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
 
-    Entry = tuple[bool, str, int, int, bytes]  # package?, file below the folder, mtime in ns, size, code
+    Entry = tuple[bool, str, int, int, int, int]  # package?, file, its mtime in ns and size, code: from, to
 
 NAME = "start.image"
-FORMAT = 1
+FORMAT = 2
+SIZE_LENGTH = 4
 _Spec = type(__spec__)  # importlib.machinery would cost a module
 
 
 class Image:
     """Finds and loads the modules of a package from its image. `final` ones are not compared with sources."""
 
-    def __init__(self, folder: str, entries: dict[str, Entry], *, final: bool) -> None:
+    def __init__(self, folder: str, entries: dict[str, Entry], fd: int, base: int, *, final: bool) -> None:
         self._folder = folder
         self._entries = entries
+        self._fd = fd
+        self._base = base  # where the code begins in the file
         self._final = final
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
@@ -36,7 +39,7 @@ class Image:
         entry = self._entries.get(name)
         if entry is None:
             return None
-        package, file, mtime, size, _code = entry
+        package, file, mtime, size, _start, _end = entry
         path = f"{self._folder}/{file}"
         if not self._final and _stamp(path) != (mtime, size):
             return None
@@ -45,6 +48,10 @@ class Image:
         if package:
             spec.submodule_search_locations = [path.rpartition("/")[0]]
         return spec
+
+    def close(self) -> None:
+        """Close the file; nothing more is loaded."""
+        os.close(self._fd)
 
     def create_module(self, _spec: ModuleSpec) -> ModuleType | None:
         """Leave it to Python."""
@@ -55,7 +62,8 @@ class Image:
 
     def get_code(self, name: str) -> CodeType:
         """Return the code of a module that is in the image."""
-        code: CodeType = marshal.loads(self._entries[name][4])  # noqa: S302 - as trusted as the source beside it
+        *_, start, end = self._entries[name]
+        code: CodeType = marshal.loads(os.pread(self._fd, end - start, self._base + start))  # noqa: S302 - as trusted as the source beside it
         return code
 
 
@@ -66,35 +74,39 @@ def use() -> None:
         fd = os.open(f"{folder}/{NAME}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
-    try:
-        data = os.read(fd, 1 << 24)
-    finally:
+    image = read(folder, fd)
+    if image is None:
         os.close(fd)
-    image = read(folder, data)
-    if image is not None:
+    else:
         sys.meta_path.insert(0, image)
 
 
 def drop() -> None:
-    """Import from files again, and give back the memory."""
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Image)]
+    """Import from files again."""
+    for finder in [finder for finder in sys.meta_path if isinstance(finder, Image)]:
+        sys.meta_path.remove(finder)
+        finder.close()
 
 
-def read(folder: str, data: bytes) -> Image | None:
-    """Return the image of the package in a folder; None when the bytes are none of this Python."""
+def read(folder: str, fd: int) -> Image | None:
+    """Return the image of the package in a folder, which owns fd; None when it is none of this Python."""
     head = _head()
-    if not data.startswith(head):
+    start = os.pread(fd, len(head) + SIZE_LENGTH, 0)
+    size = start[len(head) :]
+    if not start.startswith(head) or len(size) != SIZE_LENGTH:
         return None
+    length = int.from_bytes(size, "little")
     try:
-        final, entries = marshal.loads(memoryview(data)[len(head) :])  # noqa: S302 - as above
+        final, entries = marshal.loads(os.pread(fd, length, len(start)))  # noqa: S302 - as above
     except (EOFError, ValueError, TypeError):
         return None
-    return Image(folder, entries, final=final)
+    return Image(folder, entries, fd, len(start) + length, final=final)
 
 
 def build(folder: str, package: str, *, final: bool) -> bytes:
     """Return the image of a package whose modules are below a folder."""
     entries: dict[str, Entry] = {}
+    codes = bytearray()
     for where, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if os.path.exists(f"{where}/{name}/__init__.py"))
         for file in sorted(name for name in files if name.endswith(".py")):
@@ -106,8 +118,11 @@ def build(folder: str, package: str, *, final: bool) -> bytes:
                 code = compile(source.read(), f"{package}/{below}", "exec", dont_inherit=True)
             name = ".".join(names[:-1] if is_package else names)
             mtime, size = (0, 0) if final else _stamp(path)
-            entries[name] = (is_package, below, mtime, size, marshal.dumps(code))
-    return _head() + marshal.dumps((final, entries))
+            start = len(codes)
+            codes += marshal.dumps(code)
+            entries[name] = (is_package, below, mtime, size, start, len(codes))
+    index = marshal.dumps((final, entries))
+    return _head() + len(index).to_bytes(SIZE_LENGTH, "little") + index + codes
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -26,13 +26,19 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     sys.path.insert(0, str(tmp_path))
     yield package
     sys.path.remove(str(tmp_path))
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, image.Image)]
+    image.drop()
     for name in [name for name in sys.modules if name.split(".")[0] == "imaged"]:
         del sys.modules[name]
 
 
+def as_file(data: bytes) -> int:
+    fd = os.memfd_create("image")
+    os.write(fd, data)
+    return fd
+
+
 def install(folder: Path, *, final: bool = False) -> image.Image:
-    found = image.read(str(folder), image.build(str(folder), "imaged", final=final))
+    found = image.read(str(folder), as_file(image.build(str(folder), "imaged", final=final)))
     assert found is not None
     sys.meta_path.insert(0, found)
     return found
@@ -74,10 +80,14 @@ def test_a_final_image_needs_no_source(folder: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"something else", image._head(), image._head() + b"\x00\x01"])
 def test_what_is_no_image_of_this_python_is_ignored(data: bytes) -> None:
-    assert image.read("/nowhere", data) is None
+    fd = as_file(data)
+    assert image.read("/nowhere", fd) is None
+    os.close(fd)
 
 
 def test_an_image_of_another_python_is_ignored(folder: Path) -> None:
     data = image.build(str(folder), "imaged", final=True).replace(b"cpython-", b"cpython-9", 1)
 
-    assert image.read(str(folder), data) is None
+    fd = as_file(data)
+    assert image.read(str(folder), fd) is None
+    os.close(fd)
