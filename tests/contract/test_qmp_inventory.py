@@ -1,0 +1,97 @@
+"""What a program that probes a machine is told, in QEMU's shapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.unit.control.served import Client, Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
+EMPTY = [
+    "query-acpi-ospm-status", "query-block-exports", "query-block-jobs", "query-fdsets", "query-jobs",
+    "query-memory-devices", "query-mice", "query-pci", "query-tpm-models", "query-tpm-types",
+]  # fmt: skip
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    """Return a greeted client of a machine with a disk, an I/O thread and a console."""
+    options: dict[str, Any] = {
+        "iothread": {"disks": {}},
+        "console": {"main": {"path": "/tmp/main.sock"}},
+        "memory": {"size": "512M"},
+    }
+    with Served(tmp_path / "qmp", **options) as running:
+        running.has_started()
+        yield running.connect()
+
+
+def ask(client: Client, name: str, arguments: str = "{}") -> Any:
+    return client.ask(f'{{"execute":"{name}","arguments":{arguments}}}')
+
+
+def returned(client: Client, name: str, arguments: str = "{}") -> Any:
+    return ask(client, name, arguments)["return"]
+
+
+def test_disks_are_listed_with_their_images_and_empty_slots_without(client: Client) -> None:
+    first, second = returned(client, "query-block")
+
+    assert (first["device"], first["inserted"]["file"]) == ("root", "/root.img")
+    assert first["inserted"]["image"]["format"] == "raw"
+    assert (second["device"], "inserted" in second) == ("slot 1", False)
+    assert [node["node-name"] for node in returned(client, "query-named-block-nodes")] == ["root"]
+
+
+def test_threads_memory_and_character_devices_are_those_of_the_document(client: Client) -> None:
+    assert [(t["id"], t["thread-id"]) for t in returned(client, "query-iothreads")] == [("disks", 5)]
+    assert returned(client, "query-memory-size-summary") == {"base-memory": 512 << 20, "plugged-memory": 0}
+    assert returned(client, "query-memdev")[0]["size"] == 512 << 20
+    labels = {entry["label"]: entry["filename"] for entry in returned(client, "query-chardev")}
+    assert labels["main"] == "unix:/tmp/main.sock,server=on"
+    assert "compat_monitor0" in labels
+
+
+def test_machines_and_processors_are_named(client: Client) -> None:
+    machines = {machine["name"]: machine["cpu-max"] for machine in returned(client, "query-machines")}
+
+    assert machines == {"microvm": 254, "standard_vm": 254}
+    assert returned(client, "query-target") == {"arch": "x86_64"}
+    assert [cpu["name"] for cpu in returned(client, "query-cpu-definitions")] == ["host"]
+    assert returned(client, "query-current-machine") == {"wakeup-suspend-support": False}
+    assert set(returned(client, "query-uuid")) == {"UUID"}
+
+
+def test_drivers_and_flags_are_listed_with_their_keys(client: Client) -> None:
+    drivers = {entry["name"] for entry in returned(client, "qom-list-types")}
+    keys = returned(client, "device-list-properties", '{"typename":"virtio-blk-device"}')
+    options = {
+        entry["option"]: entry["parameters"] for entry in returned(client, "query-command-line-options")
+    }
+
+    assert {"virtio-blk-device", "virtio-net-pci", "pcie-root-port"} <= drivers
+    assert {"drive", "iothread"} <= {key["name"] for key in keys}
+    assert "readonly" in {key["name"] for key in options["drive"]}
+    unknown = ask(client, "device-list-properties", '{"typename":"floppy"}')
+    assert unknown["error"]["class"] == "DeviceNotFound"
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_there_is_none_of_is_an_empty_list(name: str, client: Client) -> None:
+    assert returned(client, name) == []
+
+
+def test_a_command_of_qemu_that_is_not_here_says_why(client: Client) -> None:
+    error = ask(client, "system_powerdown")["error"]
+
+    assert error["class"] == "CommandNotFound"
+    assert error["desc"].startswith(
+        "The command system_powerdown has not been found: there is no power button"
+    )
+    assert ask(client, "x-nonsense")["error"]["desc"] == "The command x-nonsense has not been found"
