@@ -74,7 +74,8 @@ def use() -> None:
         fd = os.open(f"{folder}/{NAME}", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
-    image = read(folder, fd)
+    # Who started us without standard input gets this number for it: control.signals fills it, not we.
+    image = read(folder, fd) if fd > 2 else None
     if image is None:
         os.close(fd)
     else:

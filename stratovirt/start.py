@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from stratovirt.control.listener import Listener
     from stratovirt.control.pidfile import Pidfile
     from stratovirt.document.vm import Vm
+    from stratovirt.machine.machine import Machine
 
 
 def start_profile(path: str) -> int:
@@ -26,6 +27,7 @@ def start(document: Vm) -> int:
     daemon = _prepare(document)
     try:
         signals.install()
+        signals.hold()
         pidfile = _claim_pidfile(document.process.pidfile)
         try:
             return _run(document, daemon)
@@ -59,23 +61,36 @@ def _claim_pidfile(path: str | None) -> Pidfile | None:
 
 def _run(document: Vm, daemon: Daemon | None) -> int:
     from stratovirt.builder.build import build
+    from stratovirt.control import signals
     from stratovirt.control.listener import Listener
 
     listener: Listener | None = Listener.bind(document.qmp.socket) if document.qmp else None
     try:
+        signals.release()
         machine = build(document)
-        machine.start()
-        from stratovirt.control.serve import serve
-
-        _settle()
-        if document.log is not None:
-            _log_start(document)
-        if daemon is not None:
-            daemon.runs()
-        return serve(machine, listener)
+        try:
+            return _serve(machine, listener, daemon)
+        except signals.Interrupted:
+            machine.close()
+            raise
     finally:
         if listener is not None:
             listener.close()
+
+
+def _serve(machine: Machine, listener: Listener | None, daemon: Daemon | None) -> int:
+    from stratovirt.control import signals
+
+    signals.check()
+    machine.start()
+    from stratovirt.control.serve import serve
+
+    _settle()
+    if machine.document.log is not None:
+        _log_start(machine.document)
+    if daemon is not None:
+        daemon.runs()
+    return serve(machine, listener)
 
 
 def _log_start(document: Vm) -> None:

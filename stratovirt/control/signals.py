@@ -6,6 +6,7 @@ A signal that the parent asked to ignore (nohup's SIGHUP) stays ignored.
 from __future__ import annotations
 
 import os
+import sys
 
 from stratovirt.errors import HostError
 
@@ -37,10 +38,35 @@ _unwinds = [True]  # emptied by the first signal, or when the loop takes over
 def install() -> None:
     """Let ending signals raise Interrupted; make sure that descriptors 0 to 2 are something."""
     _fill_standard_descriptors()
+    sys.unraisablehook = _on_unraisable
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     for number in ENDING:
         if number != _signal.SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, _on_signal)
+
+
+def hold() -> None:
+    """Let signals wait, until release(): what is made meanwhile would have no owner yet."""
+    _unwinds.clear()
+
+
+def release() -> None:
+    """Let signals unwind again, one that came meanwhile at once."""
+    _unwinds.append(True)
+    check()
+
+
+def check() -> None:
+    """Raise Interrupted for a signal that came where Python swallows exceptions, or that waited."""
+    if _arrived:
+        _unwinds.clear()
+        raise Interrupted(_arrived[0])
+
+
+def _on_unraisable(report: sys.UnraisableHookArgs) -> None:
+    """Say nothing of an Interrupted that came inside a callback of Python's own: check() and the loop do."""
+    if not isinstance(report.exc_value, Interrupted):
+        sys.__unraisablehook__(report)
 
 
 def _fill_standard_descriptors() -> None:
