@@ -64,7 +64,7 @@ socket = "{self.path}"
 
     def connect(self, port: int) -> socket.socket:
         """Connect to a port of the guest; ConnectionResetError when it refuses."""
-        # Linux gives a vsock connection 2 s, which a guest in the rig may need, and Python cannot change that.
+        # Linux gives a connection 2 s, which a guest in the rig may need, and Python cannot change that.
         for _ in range(10):
             with contextlib.suppress(TimeoutError):
                 return self._connect(port)
