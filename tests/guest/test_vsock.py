@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -63,6 +64,13 @@ socket = "{self.path}"
 
     def connect(self, port: int) -> socket.socket:
         """Connect to a port of the guest; ConnectionResetError when it refuses."""
+        # Linux gives a connection 2 s, which a guest in the rig may need, and Python cannot change that.
+        for _ in range(10):
+            with contextlib.suppress(TimeoutError):
+                return self._connect(port)
+        raise TimeoutError
+
+    def _connect(self, port: int) -> socket.socket:
         stream = socket.socket(socket.AF_VSOCK if self.backend == "vhost" else socket.AF_UNIX)
         stream.settimeout(TIMEOUT_S)
         try:

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,9 +56,11 @@ static int accept_from(int listener)
 
 static int connect_to(unsigned int cid, unsigned int port)
 {
+	struct timeval limit = {.tv_sec = 60}; /* 2 s are short for a machine in a machine */
 	struct sockaddr_vm address;
 	int fd = vsock(cid, port, &address);
 
+	setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &limit, sizeof(limit));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		fail("connect");
 	return fd;
