@@ -145,7 +145,7 @@ def test_a_driver_can_be_unbound_and_bound_again(root: Path, tmp_path: Path) -> 
     script = """
 set -e
 cd /sys/bus/virtio/drivers/virtio_blk
-device=$(ls -d virtio*)
+device=$(basename $(readlink -f /sys/block/vda/device))
 for round in 1 2 3; do
   dd if=/dev/vda of=/dev/null bs=1M count=1 2>/dev/null
   echo "$device" > unbind

@@ -232,7 +232,9 @@ def test_a_port_where_nobody_listens_is_refused_on_either_side(
     machine.read_until(b"LISTENING 1000")
     with pytest.raises(ConnectionResetError):
         host.connect(4000)
-    host.connect(1000).close()
+    with host.connect(1000) as stream:
+        stream.shutdown(socket.SHUT_WR)
+        assert read_to_end(stream) == b""
 
     end(machine)
 
@@ -252,7 +254,7 @@ done
     for port in (1001, 1002):
         machine.read_until(f"LISTENING {port}".encode())
         with host.connect(port) as stream:
-            stream.sendall(b"in round")
+            stream.sendall(b"in round\n")
             stream.shutdown(socket.SHUT_WR)
             assert read_to_end(stream) == b""
 
