@@ -16,6 +16,7 @@ from tests.guest.linux import SMALL, TIMEOUT_S, flags, words
 from tests.guest.vmm import COMMAND, Qmp, Vmm
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = [pytest.mark.kvm, pytest.mark.linux]
@@ -95,12 +96,15 @@ class Client:
         self.socket.close()
 
 
-def machine(script: str, folder: Path, *consoles: str) -> Vmm:
+def machine(script: str, folder: Path, *consoles: str, command: Sequence[str] = COMMAND) -> Vmm:
     devices: list[str | Path] = [
         word for name in consoles for word in ("-chardev", f"id={name},path={folder / name}")
     ]
     return Vmm(
-        *flags(SMALL, words(script), folder / "qmp", *devices), stdin=subprocess.PIPE, timeout=TIMEOUT_S
+        *flags(SMALL, words(script), folder / "qmp", *devices),
+        stdin=subprocess.PIPE,
+        timeout=TIMEOUT_S,
+        command=command,
     )
 
 
@@ -203,11 +207,8 @@ def test_a_client_that_never_reads_does_not_stop_the_machine(tmp_path: Path) -> 
     assert status == 0
 
 
-def test_the_size_of_a_window_reaches_the_terminal_of_the_guest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.guest.vmm.COMMAND", [sys.executable, "-c", RESIZING])
-    with machine(SIZE, tmp_path, "first") as vmm:
+def test_the_size_of_a_window_reaches_the_terminal_of_the_guest(tmp_path: Path) -> None:
+    with machine(SIZE, tmp_path, "first", command=[sys.executable, "-c", RESIZING]) as vmm:
         status, output, errors = vmm.finish()
 
     assert (status, errors) == (0, "")
