@@ -57,14 +57,21 @@ def reopen() -> None:
         fd = os.open(_state.path, flags, 0o640)
     except OSError as error:
         raise HostError(f"open log {_state.path}", error, hint="name a file that can be written") from error
-    old, _state.fd = _state.fd, fd
-    if old != STDERR:
-        os.close(old)
+    if _state.fd == STDERR:
+        _state.fd = fd
+        return
+    os.dup2(fd, _state.fd, inheritable=False)  # others know the descriptor by its number
+    os.close(fd)
 
 
 def has_file() -> bool:
     """Tell whether records go to a file."""
     return bool(_state.path)
+
+
+def descriptor() -> int:
+    """Return where records go, for good; -1 while nothing is logged."""
+    return _state.fd if _state.threshold >= 0 else -1
 
 
 def is_on(level: str) -> bool:
