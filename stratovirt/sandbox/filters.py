@@ -118,7 +118,6 @@ CONTROL: Calls = {
     "preadv2": None,  # what O_DIRECT wants of an image
     "unlink": None,
     "close": None,
-    "dup": None,
     "dup3": None,
     "fcntl": _one_of(
         1, "F_DUPFD_CLOEXEC", "F_GETFD", "F_SETFD", "F_GETFL", "F_SETFL", "F_OFD_SETLK"
@@ -138,6 +137,7 @@ CONTROL: Calls = {
     "rt_sigprocmask": None,
     "restart_syscall": None,
     "getpgrp": None,  # is the terminal ours
+    "timerfd_settime": None,  # of a vsock device that goes: its I/O thread has ended
     "wait4": None,  # for the shell that guards the terminal
     "exit_group": None,
 }  # fmt: skip
