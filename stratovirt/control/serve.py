@@ -75,11 +75,11 @@ class _Service:
         seccomp = self._machine.document.process.seccomp
         if seccomp is False:
             return
-        from stratovirt import sandbox
-
         # Compiled modules that commands import: no code can be mapped from here on.
         import fcntl  # noqa: F401
         import mmap  # noqa: F401
+
+        from stratovirt import sandbox
 
         sandbox.filter_control_thread(log_only=seccomp == "log", log_fd=log.descriptor())
 

@@ -1,4 +1,4 @@
-"""Filters of system calls: each thread may make the calls of its kind, and a forbidden one ends the process."""
+"""Filters of system calls: a thread may make the calls of its kind, and a forbidden one ends the process."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Condition:
 def assemble(
     architecture: int, calls: Iterable[tuple[int, Condition | None]], *, allow: int, deny: int, alien: int
 ) -> list[int]:
-    """Return a program that allows calls under their conditions; `alien` is for other architectures' calls."""
+    """Return a program that allows calls under their conditions; `alien` for those of other architectures."""
     program = [
         _step(_LOAD, _ARCHITECTURE),
         _step(_EQUAL, architecture, 1, 0),

@@ -1,8 +1,8 @@
 """Which system calls each kind of thread may make, and with which arguments; nothing else is needed.
 
-Names are the kernel's; numbers come from the compiler. Arguments count from 0. A call that stands in no list
-ends the process: execve, clone, prctl and ptrace are in none. Log-only mode (docs/sandbox.md) tells what a new
-C library or Python needs.
+Names are the kernel's; numbers come from the compiler. Arguments count from 0. A call that stands in no
+list ends the process: execve, clone, prctl and ptrace are in none. Log-only mode (docs/sandbox.md) tells
+what a new C library or Python needs.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ IOTHREAD: Calls = {
     "clock_gettime": None,
     "timerfd_settime": None,
     "epoll_ctl": None,
+    "poll": None,  # is there room for serial output
     "madvise": None,
     "ioctl": _one_of(1, "TUNSETOFFLOAD", "TUNSETQUEUE", *_VHOST),
     "accept4": None,
