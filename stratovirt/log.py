@@ -69,9 +69,9 @@ def has_file() -> bool:
     return bool(_state.path)
 
 
-def descriptor() -> int:
-    """Return where records go, for good; -1 while nothing is logged."""
-    return _state.fd if _state.threshold >= 0 else -1
+def target() -> tuple[int, bool]:
+    """Return the descriptor that records go to, for good, or -1; and whether they are JSON."""
+    return _state.fd if _state.threshold >= 0 else -1, _state.json
 
 
 def is_on(level: str) -> bool:

@@ -81,7 +81,8 @@ class _Service:
 
         from stratovirt import sandbox
 
-        sandbox.filter_control_thread(log_only=seccomp == "log", log_fd=log.descriptor())
+        fd, json = log.target()
+        sandbox.filter_control_thread(log_only=seccomp == "log", log_fd=fd, log_json=json)
 
     def _end(self, event: Event) -> None:
         """Let the loop stop; the first reason counts."""

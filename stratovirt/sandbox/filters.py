@@ -24,12 +24,15 @@ def _without(argument: int, *words: str) -> Rule:
     return argument, False, words
 
 
-_VHOST = (
+# What a vhost module is asked for when a driver starts a device, and when the device stops.
+_VHOST_START = (
     "VHOST_SET_FEATURES",
     "VHOST_SET_MEM_TABLE",
     "VHOST_SET_VRING_NUM",
     "VHOST_SET_VRING_BASE",
     "VHOST_SET_VRING_ADDR",
+)
+_VHOST_STOP = (
     "VHOST_SET_VRING_KICK",
     "VHOST_SET_VRING_CALL",
     "VHOST_NET_SET_BACKEND",
@@ -75,7 +78,7 @@ IOTHREAD: Calls = {
     "epoll_ctl": None,
     "poll": None,  # is there room for serial output
     "madvise": None,
-    "ioctl": _one_of(1, "TUNSETOFFLOAD", "TUNSETQUEUE", *_VHOST),
+    "ioctl": _one_of(1, "TUNSETOFFLOAD", "TUNSETQUEUE", *_VHOST_START, *_VHOST_STOP),
     "accept4": None,
     "socket": _one_of(0, "AF_UNIX"),  # a guest's connection to the host
     "connect": None,
@@ -126,6 +129,7 @@ CONTROL: Calls = {
     "ioctl": _one_of(
         1, "TCGETS", "TCSETS", "TIOCGPGRP", "TIOCGWINSZ", "FIOCLEX", "FIONBIO",
         "TUNSETIFF", "TUNGETIFF", "TUNSETOFFLOAD", "TUNSETVNETHDRSZ",
+        *_VHOST_STOP,  # of devices that go at the end: their I/O thread has ended
     ),
     "mmap": _NO_CODE,
     "munmap": None,

@@ -249,7 +249,6 @@ int sv_sandbox_prepare(void);
 int sv_sandbox_set(struct sv_vm *vm, int kind, const uint64_t *program, int count);
 /* [any] Filters the calling thread. */
 int sv_sandbox_enter(const uint64_t *program, int count);
-/* [any] Where the line about a forbidden call goes too, beside stderr; -1 for nowhere. The caller keeps it
- * open.
- */
-void sv_sandbox_log(int fd);
+/* [any] Where the line about a forbidden call goes too, beside stderr, in JSON or not; -1 for nowhere. The
+ * caller keeps it open. */
+void sv_sandbox_log(int fd, int json);

@@ -30,6 +30,7 @@ static const struct {
 
 static _Thread_local char thread_name[NAME_SIZE] = "main";
 static atomic_int log_fd = -1;
+static atomic_bool log_json;
 
 int sv_syscall_number(const char *name)
 {
@@ -49,7 +50,7 @@ static const char *name_of(int number)
 
 /* A line that is put together inside a signal handler: no stdio, and what does not fit is left out. */
 struct line {
-	char text[LINE_SIZE];
+	char text[LINE_SIZE + 1]; /* zeroes at first, so that it always has an end */
 	size_t length;
 };
 
@@ -74,15 +75,27 @@ static void add_number(struct line *line, unsigned int number)
 	add(line, digits + at);
 }
 
+static void say_to(int fd, const char *before, const struct line *text, const char *after)
+{
+	struct line line = {.length = 0};
+
+	add(&line, before);
+	add(&line, text->text);
+	add(&line, after);
+	if (write(fd, line.text, line.length) < 0)
+		return; /* the process ends all the same */
+}
+
 static void say(const struct line *line)
 {
 	int fd = atomic_load(&log_fd);
 
-	/* Who does not read it does not stop the end. */
-	if (write(STDERR_FILENO, line->text, line->length) < 0 && fd < 0)
-		return;
-	if (fd >= 0 && fd != STDERR_FILENO && write(fd, line->text, line->length) < 0)
-		return;
+	if (fd != STDERR_FILENO)
+		say_to(STDERR_FILENO, "stratovirt: ", line, "\n");
+	if (fd >= 0 && atomic_load(&log_json)) /* no name in it has a letter that JSON would have to escape */
+		say_to(fd, "{\"level\": \"error\", \"message\": \"", line, "\"}\n");
+	else if (fd >= 0)
+		say_to(fd, "stratovirt: ", line, "\n");
 }
 
 static void on_forbidden(int number, siginfo_t *info, void *context)
@@ -93,13 +106,13 @@ static void on_forbidden(int number, siginfo_t *info, void *context)
 	(void)context;
 	if (info->si_code != SYS_SECCOMP)
 		_exit(STATUS); /* somebody sent it */
-	add(&line, "stratovirt: forbidden system call ");
+	add(&line, "forbidden system call ");
 	add(&line, name_of(info->si_syscall));
 	add(&line, " (");
 	add_number(&line, (unsigned int)info->si_syscall);
 	add(&line, ") in thread ");
 	add(&line, thread_name);
-	add(&line, "; the process ends\n");
+	add(&line, "; the process ends");
 	say(&line);
 	_exit(STATUS);
 }
@@ -129,11 +142,11 @@ void sandbox_enter(const struct sandbox *sandbox, const char *name)
 	error = install(sandbox->steps, sandbox->count);
 	if (error == 0)
 		return;
-	add(&line, "stratovirt: the system calls of thread ");
+	add(&line, "the system calls of thread ");
 	add(&line, name);
 	add(&line, " cannot be filtered: error ");
 	add_number(&line, (unsigned int)-error);
-	add(&line, "; the process ends\n");
+	add(&line, "; the process ends");
 	say(&line);
 	_exit(1);
 }
@@ -169,7 +182,8 @@ int sv_sandbox_enter(const uint64_t *program, int count)
 	return install(program, (uint16_t)count);
 }
 
-void sv_sandbox_log(int fd)
+void sv_sandbox_log(int fd, int json)
 {
+	atomic_store(&log_json, json != 0);
 	atomic_store(&log_fd, fd);
 }

@@ -1,5 +1,4 @@
-/* CALL(name) for every system call of Linux 6.1 on 64-bit x86 and Arm: a number has a name, a name its number.
- */
+/* CALL(name) for every system call of Linux 6.1 on 64-bit x86 and Arm. */
 /* clang-format off */
 CALL(read) CALL(write) CALL(close) CALL(fstat) CALL(lseek) CALL(mmap) CALL(mprotect) CALL(munmap)
 CALL(brk) CALL(rt_sigaction) CALL(rt_sigprocmask) CALL(rt_sigreturn) CALL(ioctl) CALL(pread64)
