@@ -57,14 +57,21 @@ def reopen() -> None:
         fd = os.open(_state.path, flags, 0o640)
     except OSError as error:
         raise HostError(f"open log {_state.path}", error, hint="name a file that can be written") from error
-    old, _state.fd = _state.fd, fd
-    if old != STDERR:
-        os.close(old)
+    if _state.fd == STDERR:
+        _state.fd = fd
+        return
+    os.dup2(fd, _state.fd, inheritable=False)  # others know the descriptor by its number
+    os.close(fd)
 
 
 def has_file() -> bool:
     """Tell whether records go to a file."""
     return bool(_state.path)
+
+
+def target() -> tuple[int, bool]:
+    """Return the descriptor that records go to, for good, or -1; and whether they are JSON."""
+    return _state.fd if _state.threshold >= 0 else -1, _state.json
 
 
 def is_on(level: str) -> bool:

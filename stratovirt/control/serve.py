@@ -47,6 +47,7 @@ class _Service:
         """Serve until the end."""
         try:
             self._start()
+            self._enter_sandbox()
             if self._last_event is None:
                 self._loop.run()
         except Interrupted:
@@ -68,6 +69,20 @@ class _Service:
 
             self._console = Console(self._loop, self._machine.feed_serial, self._leave)
             self._console.start()
+
+    def _enter_sandbox(self) -> None:
+        """Give up all system calls but those that serving takes, before the first answer."""
+        seccomp = self._machine.document.process.seccomp
+        if seccomp is False:
+            return
+        # Compiled modules that commands import: no code can be mapped from here on.
+        import fcntl  # noqa: F401
+        import mmap  # noqa: F401
+
+        from stratovirt import sandbox
+
+        fd, json = log.target()
+        sandbox.filter_control_thread(log_only=seccomp == "log", log_fd=fd, log_json=json)
 
     def _end(self, event: Event) -> None:
         """Let the loop stop; the first reason counts."""

@@ -23,7 +23,8 @@ else:
     import _signal
 
 _SHELL = "/bin/sh"
-_GUARD = "trap '' HUP INT QUIT TERM; read -r word <&3 || exec stty {saved}"
+# The first line says that the terminal is raw, the second that all is well.
+_GUARD = "trap '' HUP INT QUIT TERM; read -r word <&3 || exit; read -r word <&3 || exec stty {saved}"
 
 
 class Terminal:
@@ -32,7 +33,8 @@ class Terminal:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._saved = t.tcgetattr(fd)
-        self._guard: _Guard | None = None
+        # Now, and not once the terminal is ours: a process that serves a machine can start no other one.
+        self._guard: _Guard | None = _Guard(fd, self._saved)
         self._is_raw = False
         # In the background, reading would stop the whole process, guest included; so it fails instead.
         _signal.signal(_signal.SIGTTIN, _signal.SIG_IGN)
@@ -47,8 +49,8 @@ class Terminal:
 
     def make_raw(self) -> None:
         """Let every key reach the guest; again after somebody else changed it."""
-        if self._guard is None:
-            self._guard = _Guard(self._fd, self._saved)
+        if self._guard is not None and not self._is_raw:
+            self._guard.watch()
         self._is_raw = True
         t.tcsetattr(self._fd, t.TCSANOW, _raw(self._saved))
 
@@ -87,11 +89,18 @@ class _Guard:
         finally:
             os.close(ours)
 
+    def watch(self) -> None:
+        """Tell it that the terminal is raw from now on."""
+        try:
+            os.write(self._pipe, b"\n")
+        except OSError:
+            return  # it was killed
+
     def dismiss(self) -> None:
         """Tell it that all is well."""
         try:
             try:
-                os.write(self._pipe, b"\n")
+                os.write(self._pipe, b"\n\n")
             finally:
                 os.close(self._pipe)
             if self._pid:

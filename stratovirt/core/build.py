@@ -8,13 +8,18 @@ from pathlib import Path
 from cffi import FFI
 
 ROOM = Path("stratovirt/core/src")
+SYSTEM = (
+    "fcntl.h", "sys/ioctl.h", "sys/mman.h", "sys/socket.h", "linux/audit.h", "linux/if_tun.h", "linux/kvm.h",
+    "linux/seccomp.h", "linux/vhost.h",
+)  # fmt: skip
 HARDENED = ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-strict-aliasing"]
 
 ffibuilder = FFI()
 ffibuilder.cdef((ROOM / "abi.h").read_text() + (ROOM / "kvm_structs.h").read_text())
+ffibuilder.cdef((ROOM / "host_numbers.h").read_text())
 ffibuilder.set_source(
     "stratovirt.core._core",
-    '#include <sys/ioctl.h>\n#include <linux/kvm.h>\n#include "sv.h"\n',
+    "".join(f"#include <{name}>\n" for name in SYSTEM) + '#include "sv.h"\n',
     sources=sorted(str(path) for path in ROOM.glob("*.c")),
     depends=sorted(str(path) for path in ROOM.glob("*.h")),
     include_dirs=[str(ROOM)],

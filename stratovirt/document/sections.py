@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stratovirt.log import LEVELS
-from stratovirt.record import Record, choice, flag, integer, path, size, text
+from stratovirt.record import Record, choice, flag, integer, path, size, switch, text
 from stratovirt.units import MIB
 
 ARCHITECTURES = ("x86_64", "aarch64")
@@ -94,4 +94,6 @@ class Process(Record):
     freeze: bool = flag("Start with the vCPUs paused", default=False)
     daemonize: bool = flag("Run in the background", default=False)
     pidfile: str | None = path("File that holds the process id", default=None)
-    seccomp: bool = flag("Filter the system calls of the process", default=True)
+    seccomp: str | bool = switch(
+        "Filter the system calls of the process; log only tells what it would forbid", ("log",), default=True
+    )

@@ -23,13 +23,14 @@ MAY_IMPORT = {
     "start": {"document", "builder", "control"},
     "compat": {"document", "devices"},
     "document": {"devices"},
-    "builder": {"machine", "boot", "devices", "virtio", "core"},
+    "builder": {"machine", "boot", "devices", "virtio", "core", "sandbox"},
     "machine": {"boot", "devices", "virtio", "core"},
-    "control": {"machine"},
+    "control": {"machine", "sandbox"},
     "devices": {"virtio", "core"},
     "virtio": {"core"},
     "boot": set(),
     "core": set(),
+    "sandbox": {"core"},
 }
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 45

@@ -232,3 +232,23 @@ int sv_net_plug(struct sv_virtio *device, const struct sv_net_backend *backend);
 /* [any] Takes the backend away: the link goes down, and its descriptors are closed on return. -ENOTSUP for
  * vhost. */
 int sv_net_unplug(struct sv_virtio *device);
+
+/* Filters of system calls (seccomp(2)). A program is an array of struct sock_filter, each as one number of 64
+ * bits; Python makes them. A forbidden call ends the process with status 128 + SIGSYS at once, after a line
+ * about it. */
+#define SV_SANDBOX_VCPU     0
+#define SV_SANDBOX_IOTHREAD 1
+#define SV_SANDBOX_KINDS    2
+
+/* The number of a system call on this architecture, or -ENOSYS when there is none of this name. */
+int sv_syscall_number(const char *name);
+/* Prepares the process: no call ever gives it more rights, and what a filter stops is told. -EINVAL or
+ * -ENOSYS when the host has no filters. Before the first thread. */
+int sv_sandbox_prepare(void);
+/* [setup] Threads of the kind that are made from here on begin with the program. */
+int sv_sandbox_set(struct sv_vm *vm, int kind, const uint64_t *program, int count);
+/* [any] Filters the calling thread. */
+int sv_sandbox_enter(const uint64_t *program, int count);
+/* [any] Where the line about a forbidden call goes too, beside stderr, in JSON or not; -1 for nowhere. The
+ * caller keeps it open. */
+void sv_sandbox_log(int fd, int json);

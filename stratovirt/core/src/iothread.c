@@ -28,6 +28,8 @@ struct sv_iothread {
 	bool woken;                      /* on the thread only: the batch had the wake source in it */
 	struct epoll_event batch[BATCH]; /* on the thread only */
 	int batch_count;
+	const struct sandbox *sandbox; /* the machine's, which outlives us */
+	char name[NAME_SIZE];
 
 	pthread_mutex_t lock;  /* for what follows; a leaf of the lock order */
 	pthread_cond_t called; /* a call is done */
@@ -91,6 +93,7 @@ static void *thread_main(void *argument)
 {
 	struct sv_iothread *io = argument;
 
+	sandbox_enter(io->sandbox, io->name);
 	for (;;) {
 		int count = epoll_wait(io->epoll_fd, io->batch, BATCH, -1);
 
@@ -108,7 +111,7 @@ static void *thread_main(void *argument)
 
 /* Signals of the process are for the control thread: the new thread inherits a mask with all of them blocked.
  */
-static int start_thread(struct sv_iothread *io, const char *name)
+static int start_thread(struct sv_iothread *io)
 {
 	sigset_t all;
 	sigset_t before;
@@ -119,7 +122,7 @@ static int start_thread(struct sv_iothread *io, const char *name)
 	error = pthread_create(&io->thread, NULL, thread_main, io);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (error == 0)
-		pthread_setname_np(io->thread, name);
+		pthread_setname_np(io->thread, io->name);
 	return -error;
 }
 
@@ -131,13 +134,15 @@ static void close_fds(struct sv_iothread *io)
 		close(io->wake.fd);
 }
 
-static int create(const char *name, struct sv_iothread **out)
+static int create(const struct sandbox *sandbox, const char *name, struct sv_iothread **out)
 {
 	struct sv_iothread *io = calloc(1, sizeof(*io));
 	int error;
 
 	if (!io)
 		return -ENOMEM;
+	io->sandbox = sandbox;
+	strncpy(io->name, name, NAME_SIZE - 1);
 	io->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	io->wake =
 	    (struct io_source){.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .run = on_wake, .context = io};
@@ -150,7 +155,7 @@ static int create(const char *name, struct sv_iothread **out)
 		goto close_both;
 	pthread_mutex_init(&io->lock, NULL);
 	pthread_cond_init(&io->called, NULL);
-	error = start_thread(io, name);
+	error = start_thread(io);
 	if (error < 0)
 		goto destroy_lock;
 	*out = io;
@@ -258,7 +263,7 @@ void iothread_free(struct sv_iothread *io)
 int iothread_main(struct sv_vm *vm, struct sv_iothread **out)
 {
 	if (!vm->iothreads[0]) {
-		int error = create(MAIN_NAME, &vm->iothreads[0]);
+		int error = create(&vm->sandboxes[SV_SANDBOX_IOTHREAD], MAIN_NAME, &vm->iothreads[0]);
 
 		if (error < 0)
 			return error;
@@ -279,7 +284,7 @@ int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **
 		return -EINVAL;
 	if (slot == SV_MAX_IOTHREADS)
 		return -ENOSPC;
-	error = create(name, &vm->iothreads[slot]);
+	error = create(&vm->sandboxes[SV_SANDBOX_IOTHREAD], name, &vm->iothreads[slot]);
 	if (error < 0)
 		return error;
 	vm->iothread_count = slot + 1;

@@ -16,6 +16,7 @@
 #include "bus.h"
 #include "events.h"
 #include "guestmem.h"
+#include "sandbox.h"
 
 #define SV_MAX_VCPUS     254
 #define SV_MAX_IOTHREADS 9 /* the main one and eight by name */
@@ -67,6 +68,7 @@ struct sv_vm {
 	int device_count;
 	struct sv_uart *uart;
 	void *board;
+	struct sandbox sandboxes[SV_SANDBOX_KINDS];
 };
 
 /* vcpu.c */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define KICK_SIGNAL (SIGRTMIN + 0)
+#define NAME_SIZE   16 /* of a thread in Linux, with its NUL */
 
 static _Thread_local struct vcpu *current;
 
@@ -164,10 +165,16 @@ static void run(struct vcpu *vcpu)
 	}
 }
 
+static void thread_name(const struct vcpu *vcpu, char *name)
+{
+	snprintf(name, NAME_SIZE, "CPU %d/KVM", vcpu->index);
+}
+
 static void *thread_main(void *argument)
 {
 	struct vcpu *vcpu = argument;
 	struct sv_vm *vm = vcpu->vm;
+	char name[NAME_SIZE];
 	sigset_t kick;
 
 	current = vcpu;
@@ -178,6 +185,8 @@ static void *thread_main(void *argument)
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	thread_name(vcpu, name);
+	sandbox_enter(&vm->sandboxes[SV_SANDBOX_VCPU], name);
 	run(vcpu);
 	pthread_mutex_lock(&vm->pause_lock);
 	vm->running--;
@@ -213,7 +222,7 @@ int sv_vcpu_add(struct sv_vm *vm, int vcpu_fd, uint64_t run_size)
 /* The thread starts with every signal blocked: those of the process are for the control thread. */
 static int start_thread(struct sv_vm *vm, struct vcpu *vcpu)
 {
-	char name[16];
+	char name[NAME_SIZE];
 	sigset_t all;
 	sigset_t before;
 	int error;
@@ -225,7 +234,7 @@ static int start_thread(struct sv_vm *vm, struct vcpu *vcpu)
 	if (error == 0) {
 		vcpu->started = true;
 		vm->running++;
-		snprintf(name, sizeof(name), "CPU %d/KVM", vcpu->index);
+		thread_name(vcpu, name);
 		pthread_setname_np(vcpu->thread, name);
 	}
 	pthread_mutex_unlock(&vm->pause_lock);

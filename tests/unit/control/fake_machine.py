@@ -131,6 +131,10 @@ class FakeMachine:
             assert self._balloon is not None
             self._balloon.size = int(words["text"]) if words["text"] else None
             return FakeEvent("balloon")
+        if words["kind"] == "forbidden":
+            os.getppid()  # a system call that no thread needs
+            self.note("forbidden")
+            return None
         if words["kind"] == "broken":
             self.broken = words["text"]
             return None

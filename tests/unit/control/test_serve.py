@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 from pathlib import Path
@@ -244,3 +245,37 @@ def test_a_fault_of_a_disk_is_an_event_of_qmp(operation: str, word: str, path: P
         "nospace": True,
         "reason": "No space left",
     }
+
+
+def test_a_forbidden_system_call_ends_the_process_and_is_told(path: Path) -> None:
+    with Served(path) as served:
+        served.has_started()
+        served.connect()
+        served.happens("forbidden")
+        status, errors = served.finish()
+
+    assert status == 128 + signal.SIGSYS
+    assert errors.startswith("stratovirt: forbidden system call getppid (")
+    assert errors.endswith(") in thread main; the process ends\n")
+
+
+@pytest.mark.parametrize("shape", ["text", "json"])
+def test_a_forbidden_system_call_is_in_the_log_in_its_shape(shape: str, tmp_path: Path, path: Path) -> None:
+    file = tmp_path / "log"
+    with Served(path, log={"file": str(file), "format": shape}) as served:
+        served.connect()
+        served.happens("forbidden")
+        served.finish()
+    (line,) = file.read_text().splitlines()
+
+    record = json.loads(line) if shape == "json" else {"level": "error", "message": line}
+    assert record["level"] == "error"
+    assert "forbidden system call getppid" in record["message"]
+
+
+def test_without_filters_any_system_call_is_made(path: Path) -> None:
+    with Served(path, process={"seccomp": False}) as served:
+        served.has_started()
+        served.happens("forbidden")
+
+        assert served.did() == "forbidden"

@@ -1,0 +1,189 @@
+#include "sandbox.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sv.h"
+
+#define LINE_SIZE   256
+#define NAME_SIZE   32
+#define STATUS      (128 + SIGSYS)
+#define SYS_SECCOMP 1 /* si_code of a SIGSYS that a filter sends; older C libraries do not name it */
+
+static const struct {
+	const char *name;
+	int number;
+} calls[] = {
+#define CALL(name) {#name, __NR_##name},
+#include "syscall_names.h"
+#undef CALL
+};
+
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
+static _Thread_local char thread_name[NAME_SIZE] = "main";
+static atomic_int log_fd = -1;
+static atomic_bool log_json;
+
+int sv_syscall_number(const char *name)
+{
+	for (size_t i = 0; i < CALLS; i++)
+		if (strcmp(calls[i].name, name) == 0)
+			return calls[i].number;
+	return -ENOSYS;
+}
+
+static const char *name_of(int number)
+{
+	for (size_t i = 0; i < CALLS; i++)
+		if (calls[i].number == number)
+			return calls[i].name;
+	return "unknown";
+}
+
+/* A line that is put together inside a signal handler: no stdio, and what does not fit is left out. */
+struct line {
+	char text[LINE_SIZE + 1]; /* zeroes at first, so that it always has an end */
+	size_t length;
+};
+
+static void add(struct line *line, const char *text)
+{
+	size_t length = strnlen(text, LINE_SIZE - line->length);
+
+	memcpy(line->text + line->length, text, length);
+	line->length += length;
+}
+
+static void add_number(struct line *line, unsigned int number)
+{
+	char digits[12];
+	size_t at = sizeof(digits) - 1;
+
+	digits[at] = '\0';
+	do {
+		digits[--at] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	add(line, digits + at);
+}
+
+static void say_to(int fd, const char *before, const struct line *text, const char *after)
+{
+	struct line line = {.length = 0};
+
+	add(&line, before);
+	add(&line, text->text);
+	add(&line, after);
+	if (write(fd, line.text, line.length) < 0)
+		return; /* the process ends all the same */
+}
+
+static void say(const struct line *line)
+{
+	int fd = atomic_load(&log_fd);
+
+	if (fd != STDERR_FILENO)
+		say_to(STDERR_FILENO, "stratovirt: ", line, "\n");
+	if (fd >= 0 && atomic_load(&log_json)) /* no name in it has a letter that JSON would have to escape */
+		say_to(fd, "{\"level\": \"error\", \"message\": \"", line, "\"}\n");
+	else if (fd >= 0)
+		say_to(fd, "stratovirt: ", line, "\n");
+}
+
+static void on_forbidden(int number, siginfo_t *info, void *context)
+{
+	struct line line = {.length = 0};
+
+	(void)number;
+	(void)context;
+	if (info->si_code != SYS_SECCOMP)
+		_exit(STATUS); /* somebody sent it */
+	add(&line, "forbidden system call ");
+	add(&line, name_of(info->si_syscall));
+	add(&line, " (");
+	add_number(&line, (unsigned int)info->si_syscall);
+	add(&line, ") in thread ");
+	add(&line, thread_name);
+	add(&line, "; the process ends");
+	say(&line);
+	_exit(STATUS);
+}
+
+static int install(const uint64_t *steps, uint16_t count)
+{
+	/* The layout of a step is that of struct sock_filter on little-endian machines, which all of ours
+	 * are. */
+	struct sock_fprog program = {.len = count, .filter = (struct sock_filter *)(uintptr_t)steps};
+	sigset_t forbidden;
+
+	/* A blocked SIGSYS would end the process too, and silently. */
+	sigemptyset(&forbidden);
+	sigaddset(&forbidden, SIGSYS);
+	pthread_sigmask(SIG_UNBLOCK, &forbidden, NULL);
+	return syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
+}
+
+void sandbox_enter(const struct sandbox *sandbox, const char *name)
+{
+	struct line line = {.length = 0};
+	int error;
+
+	if (sandbox->count == 0)
+		return;
+	strncpy(thread_name, name, NAME_SIZE - 1);
+	error = install(sandbox->steps, sandbox->count);
+	if (error == 0)
+		return;
+	add(&line, "the system calls of thread ");
+	add(&line, name);
+	add(&line, " cannot be filtered: error ");
+	add_number(&line, (unsigned int)-error);
+	add(&line, "; the process ends");
+	say(&line);
+	_exit(1);
+}
+
+int sv_sandbox_prepare(void)
+{
+	struct sigaction action = {.sa_sigaction = on_forbidden, .sa_flags = SA_SIGINFO | SA_NODEFER};
+	uint32_t trap = SECCOMP_RET_TRAP;
+
+	if (syscall(__NR_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &trap) < 0)
+		return -errno;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || sigaction(SIGSYS, &action, NULL) < 0)
+		return -errno;
+	return 0;
+}
+
+int sv_sandbox_set(struct sv_vm *vm, int kind, const uint64_t *program, int count)
+{
+	struct sandbox *sandbox;
+
+	if (kind < 0 || kind >= SV_SANDBOX_KINDS || count < 1 || count > SANDBOX_MAX_STEPS)
+		return -EINVAL;
+	sandbox = &vm->sandboxes[kind];
+	sandbox->count = (uint16_t)count;
+	memcpy(sandbox->steps, program, (size_t)count * sizeof(*program));
+	return 0;
+}
+
+int sv_sandbox_enter(const uint64_t *program, int count)
+{
+	if (count < 1 || count > SANDBOX_MAX_STEPS)
+		return -EINVAL;
+	return install(program, (uint16_t)count);
+}
+
+void sv_sandbox_log(int fd, int json)
+{
+	atomic_store(&log_json, json != 0);
+	atomic_store(&log_fd, fd);
+}

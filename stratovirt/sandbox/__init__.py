@@ -1,0 +1,66 @@
+"""Filters of system calls: a thread may make the calls of its kind, and a forbidden one ends the process."""
+
+from __future__ import annotations
+
+from stratovirt.core import check, ffi, lib
+from stratovirt.errors import StratovirtError
+from stratovirt.sandbox import filters
+from stratovirt.sandbox.bpf import Condition, assemble
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.core._core import CData
+    from stratovirt.sandbox.filters import Calls, Rule
+
+_HINT = "use a kernel with seccomp filters, or start with -disable-seccomp (process.seccomp = false)"
+
+
+def filter_core_threads(machine: CData, *, log_only: bool) -> None:
+    """Have the threads of a machine of the core, none of which is made yet, begin with their filters."""
+    check("filter system calls", lib.sv_sandbox_prepare(), _HINT)
+    for kind, calls in ((lib.SV_SANDBOX_VCPU, filters.VCPU), (lib.SV_SANDBOX_IOTHREAD, filters.IOTHREAD)):
+        steps = program(calls, log_only=log_only)
+        check(
+            "keep a filter of system calls",
+            lib.sv_sandbox_set(machine, kind, ffi.new("uint64_t[]", steps), len(steps)),
+        )
+
+
+def filter_control_thread(*, log_only: bool, log_fd: int, log_json: bool) -> None:
+    """Filter the calling thread for good; a forbidden call is told on stderr and to `log_fd`, if not -1."""
+    check("filter system calls", lib.sv_sandbox_prepare(), _HINT)
+    lib.sv_sandbox_log(log_fd, log_json)
+    steps = program(filters.CONTROL, log_only=log_only)
+    check("filter system calls", lib.sv_sandbox_enter(ffi.new("uint64_t[]", steps), len(steps)), _HINT)
+
+
+def program(calls: Calls, *, log_only: bool) -> list[int]:
+    """Return the program for a list of calls; in log-only mode everything is allowed, and the rest logged."""
+    deny = lib.SECCOMP_RET_LOG if log_only else lib.SECCOMP_RET_TRAP
+    alien = lib.SECCOMP_RET_LOG if log_only else lib.SECCOMP_RET_KILL_PROCESS
+    rules = [(number_of(name), None if rule is None else _condition(rule)) for name, rule in calls.items()]
+    return assemble(_architecture(), rules, allow=lib.SECCOMP_RET_ALLOW, deny=deny, alien=alien)
+
+
+def number_of(name: str) -> int:
+    """Return the number of a system call on this architecture, or of its successor there."""
+    number = lib.sv_syscall_number(name.encode())
+    if number < 0 and name in filters.SUCCESSORS:
+        number = lib.sv_syscall_number(filters.SUCCESSORS[name].encode())
+    return check(f"find system call {name}", number)
+
+
+def _condition(rule: Rule) -> Condition:
+    argument, wanted, words = rule
+    values = tuple(getattr(lib, word) for word in words)
+    return Condition(argument, values) if wanted else Condition(argument, forbidden=sum(values))
+
+
+def _architecture() -> int:
+    import os
+
+    machine = os.uname().machine
+    known = {"x86_64": lib.AUDIT_ARCH_X86_64, "aarch64": lib.AUDIT_ARCH_AARCH64}
+    if machine not in known:
+        raise StratovirtError(f"there are no filters of system calls for {machine}", _HINT)
+    return known[machine]
