@@ -73,6 +73,8 @@ static size_t move(int from, int to)
 	ssize_t got = read(from, block, sizeof(block));
 	ssize_t done = 0;
 
+	if (got < 0 && errno == ENOTCONN)
+		return 0; /* what Linux says when the other end had closed before we came to read */
 	if (got < 0)
 		fail("read");
 	while (done < got) {
