@@ -34,10 +34,12 @@ def figure(name: str, unit: str, values: Sequence[tuple[float, float]]) -> Row:
 
 def startup(runs: int) -> list[Row]:
     """Measure start-up and memory against QEMU's microvm, on this host's KVM."""
+    from tests.bench import peers
     from tests.bench import startup as measured
 
     if shutil.which("qemu-system-x86_64") is None:
         raise SystemExit("bench: qemu-system-x86_64 is not here; run `make packages`")
+    peers.install()
     pairs = measured.pairs(runs)
     return [
         figure("exec to first serial byte", "ms", [(ours[0], peer[0]) for ours, peer in pairs]),

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import select
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench import peers
 from tests.guest import programs
 from tests.guest.linux import SMALL, words
 
@@ -133,7 +133,7 @@ cmdline = "{load.cmdline}"
 {load.profile}
 """
     )
-    return [peers.SCRIPT, "run", str(profile)]
+    return [sys.executable, "-m", "stratovirt", "run", str(profile)]
 
 
 def qemu(load: Load, folder: Path) -> list[str]:

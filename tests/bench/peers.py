@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 MEMORY = 256 << 20
-SCRIPT = str(Path(sys.executable).with_name("stratovirt"))  # what pip installed, as a user starts it
+PLACE = Path("build/bench-installed")
+SCRIPT = str(PLACE / "bin" / "stratovirt")
+
+
+def install() -> None:
+    """Install the package as a user does: a wheel, in an environment without the tests' packages."""
+    python = str(PLACE / "bin" / "python")
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(PLACE)], check=True)
+    for what in (["--upgrade", "pip"], ["."]):
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *what], check=True)
 
 
 def ours(kernel: Path, socket: Path) -> list[str]:
