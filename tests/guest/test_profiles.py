@@ -61,7 +61,7 @@ def test_the_profile_of_many_disks_boots_with_them(tmp_path: Path) -> None:
 def test_the_profile_of_huge_pages_boots_from_the_pool() -> None:
     pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
     before = pool.read_text()
-    pool.write_text("600")
+    pool.write_text("280")
     try:
         report = boot_profile(PROFILES / "hugepages.toml")
     finally:
