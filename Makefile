@@ -34,7 +34,7 @@ unit: core ## the tests that run on any host: units, contracts, C under sanitize
 
 guests: core assets ## the tests that boot Linux: on this host if it can, else in one boot of the nested rig
 	@rm -f build/guests.passed
-	@for try in 1 2 3 4 5 6; do \
+	@for try in 1 2 3; do \
 		STRATOVIRT_PASSED=build/guests.passed \
 			$(RIG) linux --writable build --timeout 2400 -- $(BIN)/python -m pytest -m linux tests/guest; \
 		status=$$?; test $$status -eq 125 || exit $$status; \
