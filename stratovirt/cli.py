@@ -75,6 +75,7 @@ def dispatch(argv: list[str]) -> int:
 
 
 def _run_flags(argv: list[str]) -> int:
+    image.preload("flags")
     from stratovirt.compat.translate import translate
     from stratovirt.start import start
 
@@ -88,6 +89,7 @@ def _run_profile(argv: list[str]) -> int:
 
             return app_main(["run", "--help"])
         raise UsageError("run takes one profile", hint="stratovirt run PROFILE")
+    image.preload("profile")
     from stratovirt.start import start_profile
 
     return start_profile(argv[0])

@@ -3,6 +3,9 @@
 `make core` writes it beside the modules of a checkout, where a module that changed since is read from its
 source as if there were no image; a wheel carries one that is final. Without an image, or with one of another
 Python, everything is imported as usual. docs/decisions/0003-start-image.md has the figures.
+
+What every start needs is in the file a second time, as groups: lists of modules, each behind what it imports,
+which `preload` makes in one go. The order is read off the sources' import statements.
 """
 
 from __future__ import annotations
@@ -13,23 +16,41 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
+    from typing import Any
 
     Entry = tuple[bool, str, int, int, int, int]  # package?, file, its mtime in ns and size, code: from, to
+    Group = tuple[list[str], int, int]  # names of modules, their codes: from, to
 
 NAME = "start.image"
-FORMAT = 2
+FORMAT = 3
+_HOST = os.uname().machine
+# What a start imports inside of functions, or by name: the import statements lead from here to all the rest.
+START = (
+    "start", "sandbox", "control.signals", "control.listener", "builder.build", f"boot.{_HOST}.plan",
+    f"machine.{_HOST}.microvm", "devices.*", "virtio.network_card",
+)  # fmt: skip
+GROUPS = {
+    "flags": ("compat.translate", "compat.devices", "compat.sections", "document.crosscheck", *START),
+    "profile": ("document.loader", "document.positions", *START),
+}
 SIZE_LENGTH = 4
 _Spec = type(__spec__)  # importlib.machinery would cost a module
+_Module = type(sys)  # and so would types
 
 
 class Image:
     """Finds and loads the modules of a package from its image. `final` ones are not compared with sources."""
 
-    def __init__(self, folder: str, entries: dict[str, Entry], fd: int, base: int, *, final: bool) -> None:
+    def __init__(
+        self, folder: str, index: tuple[bool, dict[str, Entry], dict[str, Group]], fd: int, base: int
+    ) -> None:
+        final, entries, groups = index
         self._folder = folder
         self._entries = entries
+        self.groups = groups
         self._fd = fd
         self._base = base  # where the code begins in the file
         self._final = final
@@ -39,10 +60,44 @@ class Image:
         entry = self._entries.get(name)
         if entry is None:
             return None
-        package, file, mtime, size, _start, _end = entry
-        path = f"{self._folder}/{file}"
-        if not self._final and _stamp(path) != (mtime, size):
+        if not self._is_fresh(entry):
             return None
+        return self._spec(name, entry)
+
+    def preload(self, group: str) -> None:
+        """Make all modules of a group, unless one of them has changed since."""
+        names, start, end = self.groups[group]
+        if not all(self._is_fresh(self._entries[name]) for name in names):
+            return
+        for name, code in zip(names, self._load(start, end), strict=True):
+            if name not in sys.modules:
+                self._make(name, code)
+
+    def _make(self, name: str, code: CodeType) -> None:
+        """Do what an import does, for a module whose own imports are there."""
+        spec = self._spec(name, self._entries[name])
+        module = _Module(name)
+        module.__spec__ = spec
+        module.__loader__ = self  # type: ignore[assignment] # as above
+        module.__file__ = spec.origin
+        module.__package__ = spec.parent
+        if spec.submodule_search_locations is not None:
+            module.__path__ = spec.submodule_search_locations
+        sys.modules[name] = module
+        try:
+            exec(code, module.__dict__)  # noqa: S102 - what an importer does
+        except BaseException:
+            del sys.modules[name]
+            raise
+        above, _, last = name.rpartition(".")
+        if above:
+            setattr(sys.modules[above], last, module)
+
+    def _is_fresh(self, entry: Entry) -> bool:
+        return self._final or _stamp(f"{self._folder}/{entry[1]}") == (entry[2], entry[3])
+
+    def _spec(self, name: str, entry: Entry) -> ModuleSpec:
+        package, path = entry[0], f"{self._folder}/{entry[1]}"
         spec = _Spec(name, self, origin=path, is_package=package)  # type: ignore[arg-type] # a loader by its methods
         spec.has_location = True
         if package:
@@ -63,8 +118,12 @@ class Image:
     def get_code(self, name: str) -> CodeType:
         """Return the code of a module that is in the image."""
         *_, start, end = self._entries[name]
-        code: CodeType = marshal.loads(os.pread(self._fd, end - start, self._base + start))  # noqa: S302 - as trusted as the source beside it
+        code: CodeType = self._load(start, end)
         return code
+
+    def _load(self, start: int, end: int) -> Any:
+        """Return what the file has there; it is as trusted as the sources beside it."""
+        return marshal.loads(os.pread(self._fd, end - start, self._base + start))  # noqa: S302
 
 
 def use() -> None:
@@ -80,6 +139,13 @@ def use() -> None:
         os.close(fd)
     else:
         sys.meta_path.insert(0, image)
+
+
+def preload(group: str) -> None:
+    """Import a group from the image in use, if there is one."""
+    for finder in sys.meta_path:
+        if isinstance(finder, Image):
+            finder.preload(group)
 
 
 def drop() -> None:
@@ -98,15 +164,17 @@ def read(folder: str, fd: int) -> Image | None:
         return None
     length = int.from_bytes(size, "little")
     try:
-        final, entries = marshal.loads(os.pread(fd, length, len(start)))  # noqa: S302 - as above
+        index = marshal.loads(os.pread(fd, length, len(start)))  # noqa: S302 - as above
     except (EOFError, ValueError, TypeError):
         return None
-    return Image(folder, entries, fd, len(start) + length, final=final)
+    return Image(folder, index, fd, len(start) + length)
 
 
-def build(folder: str, package: str, *, final: bool) -> bytes:
+def build(folder: str, package: str, *, final: bool, groups: Mapping[str, tuple[str, ...]] = GROUPS) -> bytes:
     """Return the image of a package whose modules are below a folder."""
     entries: dict[str, Entry] = {}
+    sources: dict[str, bytes] = {}
+    compiled: dict[str, CodeType] = {}
     codes = bytearray()
     for where, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if os.path.exists(f"{where}/{name}/__init__.py"))
@@ -115,15 +183,61 @@ def build(folder: str, package: str, *, final: bool) -> bytes:
             below = os.path.relpath(path, folder)
             names = [package, *below.removesuffix(".py").split("/")]
             is_package = names[-1] == "__init__"
-            with open(path, "rb") as source:
-                code = compile(source.read(), f"{package}/{below}", "exec", dont_inherit=True)
             name = ".".join(names[:-1] if is_package else names)
+            with open(path, "rb") as source:
+                sources[name] = source.read()
+            compiled[name] = compile(sources[name], f"{package}/{below}", "exec", dont_inherit=True)
             mtime, size = (0, 0) if final else _stamp(path)
             start = len(codes)
-            codes += marshal.dumps(code)
+            codes += marshal.dumps(compiled[name])
             entries[name] = (is_package, below, mtime, size, start, len(codes))
-    index = marshal.dumps((final, entries))
-    return _head() + len(index).to_bytes(SIZE_LENGTH, "little") + index + codes
+    index: tuple[bool, dict[str, Entry], dict[str, Group]] = (final, entries, {})
+    for group, roots in groups.items():
+        order = _order(sources, package, roots)
+        start = len(codes)
+        codes += marshal.dumps([compiled[name] for name in order])
+        index[2][group] = (order, start, len(codes))
+    head = marshal.dumps(index)
+    return _head() + len(head).to_bytes(SIZE_LENGTH, "little") + head + codes
+
+
+def _order(sources: dict[str, bytes], package: str, roots: tuple[str, ...]) -> list[str]:
+    """Return what the roots need, each module behind what it imports. A root `room.*` is all of a room."""
+    order: list[str] = []
+    seen: set[str] = set()
+
+    def visit(name: str) -> None:
+        if name not in sources or name in seen:
+            return
+        above = name.rpartition(".")[0]
+        visit(above)
+        if above and above not in order:
+            return  # a package that imports its own modules: they come while it is made
+        seen.add(name)
+        for needed in _imports(sources[name]):
+            visit(needed)
+        order.append(name)
+
+    for root in roots:
+        full = f"{package}.{root}"
+        room = full.removesuffix("*")
+        for name in sorted(sources) if full.endswith(".*") else [full]:
+            if name == full or (room != full and name.startswith(room)):
+                visit(name)
+    return order
+
+
+def _imports(source: bytes) -> list[str]:
+    """Return what a module imports when it is itself imported; a name that is no module is among them too."""
+    import ast  # only who builds an image needs it
+
+    found: list[str] = []
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Import):
+            found += [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
+            found += [statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)]
+    return found
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt import image
 from tests.guest import tiny
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_MODULES = 110
+MAX_OUTSIDE_GROUP = 12
 FORBIDDEN = {
     "asyncio", "typer", "jsonschema", "ruamel", "ruamel.yaml", "dataclasses", "enum", "inspect", "logging",
     "argparse", "pathlib", "re", "typing", "json", "socket", "signal", "subprocess", "tempfile", "contextlib",
@@ -78,6 +80,34 @@ def test_flags_start_a_guest_with_few_modules(tmp_path: Path) -> None:
 
     assert loaded & FORBIDDEN == set()
     assert len(loaded) <= MAX_MODULES
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize("group", ["flags", "profile"])
+def test_the_start_image_makes_nearly_all_that_a_start_needs_in_one_go(tmp_path: Path, group: str) -> None:
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        pytest.skip("needs a usable /dev/kvm")
+    profile = tmp_path / "tiny.toml"
+    profile.write_text(f'version = 1\n[boot]\nkernel = "{tiny.build("hello")}"\n[serial]\n')
+    words = ["run", str(profile)]
+    if group == "flags":
+        words = ["-kernel", str(tiny.build("hello")), "-serial", "stdio", "-qmp", f"unix:{tmp_path}/qmp"]
+    folder = os.path.dirname(image.__file__)
+    made = set(read_index(image.build(folder, "stratovirt", final=True))[group][0])
+    loaded = {name for name in modules_at_first_instruction(*words) if name.startswith("stratovirt")}
+
+    assert len(loaded - made) <= MAX_OUTSIDE_GROUP
+    assert made - loaded <= {"stratovirt.devices.image"}  # a disk's; most machines have one
+
+
+def read_index(data: bytes) -> dict[str, tuple[list[str], int, int]]:
+    fd = os.memfd_create("image")
+    os.write(fd, data)
+    found = image.read("/nowhere", fd)
+    assert found is not None
+    groups = found.groups
+    found.close()
+    return groups
 
 
 @pytest.mark.kvm

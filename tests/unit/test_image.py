@@ -23,6 +23,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (package / "__init__.py").write_text("VALUE = 1\n")
     (package / "inner" / "__init__.py").write_text("")
     (package / "inner" / "deep.py").write_text("VALUE = 2\n")
+    (package / "top.py").write_text("from imaged.inner import deep\nDOUBLE = deep.VALUE * 2\n")
     sys.path.insert(0, str(tmp_path))
     yield package
     sys.path.remove(str(tmp_path))
@@ -38,7 +39,8 @@ def as_file(data: bytes) -> int:
 
 
 def install(folder: Path, *, final: bool = False) -> image.Image:
-    found = image.read(str(folder), as_file(image.build(str(folder), "imaged", final=final)))
+    groups = {"all": ("top", "inner.*")}
+    found = image.read(str(folder), as_file(image.build(str(folder), "imaged", final=final, groups=groups)))
     assert found is not None
     sys.meta_path.insert(0, found)
     return found
@@ -76,6 +78,37 @@ def test_a_final_image_needs_no_source(folder: Path) -> None:
     os.remove(folder / "inner" / "deep.py")
 
     assert __import__("imaged.inner.deep", fromlist=["VALUE"]).VALUE == 2
+
+
+def test_a_group_is_made_at_once_each_module_behind_what_it_imports(folder: Path) -> None:
+    found = install(folder)
+    found.preload("all")
+
+    names = [name for name in sys.modules if name.split(".")[0] == "imaged"]
+    assert names == ["imaged", "imaged.inner", "imaged.inner.deep", "imaged.top"]
+    assert sys.modules["imaged.top"].DOUBLE == 4
+    assert sys.modules["imaged"].inner.deep is sys.modules["imaged.inner.deep"]
+    spec = sys.modules["imaged.inner"].__spec__
+    assert spec is not None
+    assert spec.submodule_search_locations == [str(folder / "inner")]
+
+
+def test_a_group_with_a_module_that_changed_is_imported_as_usual(folder: Path) -> None:
+    found = install(folder)
+    (folder / "inner" / "deep.py").write_text("VALUE = 33\n")
+    found.preload("all")
+
+    assert "imaged" not in sys.modules
+    assert __import__("imaged.top", fromlist=["DOUBLE"]).DOUBLE == 66
+
+
+def test_a_module_of_a_group_that_fails_is_not_left_behind(folder: Path) -> None:
+    (folder / "top.py").write_text("raise ValueError('at import')\n")
+    found = install(folder)
+
+    with pytest.raises(ValueError, match="at import"):
+        found.preload("all")
+    assert "imaged.top" not in sys.modules
 
 
 @pytest.mark.parametrize("data", [b"", b"something else", image._head(), image._head() + b"\x00\x01"])
