@@ -34,4 +34,8 @@ class BuildPyWithData(build_py):
         target.write_bytes(scope["build"]("stratovirt", "stratovirt", final=True))
 
 
-setup(cffi_modules=["stratovirt/core/build.py:ffibuilder"], cmdclass={"build_py": BuildPyWithData})
+setup(
+    cffi_modules=["stratovirt/core/build.py:ffibuilder"],
+    cmdclass={"build_py": BuildPyWithData},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
