@@ -4,9 +4,9 @@
  * Prints one line for each case: name, our ns and the bare ns for a request, requests each second.
  */
 #include <stdlib.h>
-#include <time.h>
 
 #include "aio.h"
+#include "clocks.h"
 #include "driver.h"
 
 #define DEPTH     32u
@@ -15,20 +15,6 @@
 #define REQUESTS  200000u
 #define ROUNDS    5
 #define RING_SIZE 128u
-
-static uint64_t now_of(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-static clockid_t cpu_clock_of(struct sv_virtio *device)
-{
-	/* clock_getcpuclockid(3) for a thread of which only the number is known: Linux, posix-timers.h */
-	return (clockid_t)(~(unsigned)sv_iothread_tid(device->io) << 3 | 6);
-}
 
 static uint64_t sector_of(uint32_t *state)
 {
@@ -52,7 +38,8 @@ static bool wants_notify(struct driver *d, uint16_t before)
 	uint16_t event;
 
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	memcpy(&event, at_gpa(&d->ring, RING_USED + 4 + d->ring.size * sizeof(struct used_elem)), sizeof(event));
+	memcpy(&event, at_gpa(&d->ring, RING_USED + 4 + d->ring.size * sizeof(struct used_elem)),
+	       sizeof(event));
 	return (uint16_t)(d->ring.avail - event - 1) < (uint16_t)(d->ring.avail - before);
 }
 
@@ -76,7 +63,8 @@ static struct result through_the_queue(int image, int engine)
 		uint16_t before = d.ring.avail;
 
 		for (; started < ended + DEPTH && started < REQUESTS; started++)
-			put_request(&d, started % DEPTH, T_IN, sector_of(&state), data_of(started % DEPTH), BLOCK);
+			put_request(&d, started % DEPTH, T_IN, sector_of(&state), data_of(started % DEPTH),
+				    BLOCK);
 		if (d.ring.avail != before && wants_notify(&d, before))
 			driver_notify(&d);
 		/* All of them before the next ones: slots are used again in order. */
