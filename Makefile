@@ -30,7 +30,7 @@ check: core ## linters, formats and types
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
 unit: core ## the tests that run on any host: units, contracts, C under sanitizers, tiny guests
-	$(BIN)/python -m pytest -m "not linux"
+	$(BIN)/python -m pytest -m "not linux and not soak"
 
 guests: core assets ## the tests that boot Linux: on this host if it can, else in one boot of the nested rig
 	@rm -f build/guests.passed
