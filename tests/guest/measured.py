@@ -78,7 +78,7 @@ class Machine:
     def marks(self, kind: bytes) -> list[int]:
         """Return the numbers that the guest said between two @ after such a word, as far as it was read."""
         pieces = self.vmm.output.split(b"@")
-        return [int(piece.removeprefix(kind), 16) for piece in pieces if piece.startswith(kind)]
+        return [int(piece.removeprefix(kind), 16) for piece in pieces[:-1] if piece.startswith(kind)]
 
     def threads(self) -> dict[str, int]:
         """Return how many threads there are of each name, but for the control thread."""
