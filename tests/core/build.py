@@ -18,6 +18,7 @@ SANITIZERS = {
     "none": (),
     "speed": ("-O2", "-DNDEBUG"),
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "analyzer": ("-fanalyzer",),
     # gcc says that the sanitizer does not understand fences; what we fence is atomic anyway.
     "thread": ("-fsanitize=thread", "-Wno-tsan"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,8 +78,8 @@ class Machine:
 
     def marks(self, kind: bytes) -> list[int]:
         """Return the numbers that the guest said between two @ after such a word, as far as it was read."""
-        pieces = self.vmm.output.split(b"@")
-        return [int(piece.removeprefix(kind), 16) for piece in pieces[:-1] if piece.startswith(kind)]
+        # Other vCPUs may have spoken in the middle of a line: such a one does not count.
+        return [int(word, 16) for word in re.findall(b"@" + kind + b"([0-9a-f]{16})@", self.vmm.output)]
 
     def threads(self) -> dict[str, int]:
         """Return how many threads there are of each name, but for the control thread."""
