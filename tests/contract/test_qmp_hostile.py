@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
@@ -134,6 +135,21 @@ def test_a_thousand_clients_come_and_go(served: Served) -> None:
 
     assert private_kib(served) - before < 1024
     assert len(os.listdir(f"/proc/{served.process.pid}/fd")) == descriptors
+
+
+@pytest.mark.parametrize("item", [b"[]", b'"ab"', b"{}", b"-1"])
+def test_a_client_that_leaves_its_queue_full_of_small_values_holds_nobody_up(
+    item: bytes, served: Served
+) -> None:
+    client = served.connect()
+    client.send(b'{"execute":"query-status","id":[')
+    client.socket.setblocking(False)  # noqa: FBT003
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            client.socket.send((item + b",") * (4096 // len(item)))
+    client.close()
+
+    assert seconds_to_be_served(served) < SERVED_S
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"execute":"query-sta', STATUS.encode(), STATUS.encode() * 50])
