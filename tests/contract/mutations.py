@@ -54,6 +54,7 @@ class Mutator:
         self._chance = random.Random(seed)
         self._strings = STRINGS + strings
         self._commands = sorted(DONE.keys() - leave_out)
+        self._all = sorted(CONTRACT.keys() - leave_out)
         self._before = b"{}"
 
     def message(self) -> bytes:
@@ -71,7 +72,7 @@ class Mutator:
 
     def _request(self) -> object:
         chance = self._chance
-        name = chance.choice(self._commands) if chance.random() < 0.95 else chance.choice(list(CONTRACT))
+        name = chance.choice(self._commands) if chance.random() < 0.95 else chance.choice(self._all)
         request: dict[str, object] = {"execute": name if chance.random() < 0.98 else self._odd()}
         arguments = self._arguments(DONE.get(name, {}))
         if arguments or chance.random() < 0.2:

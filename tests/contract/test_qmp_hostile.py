@@ -107,6 +107,18 @@ def test_deep_nesting_is_refused_at_once(served: Served) -> None:
     assert private_kib(served) - before < 1024
 
 
+def test_long_messages_of_small_values_cost_what_their_values_do(served: Served) -> None:
+    client = served.connect()
+    client.ask(STATUS)
+    before = private_kib(served)
+    for item in (b"[]", b"{}", b'"ab"', b'{"a":1}') * 2:
+        values = b",".join([item] * (1_000_000 // (len(item) + 1)))
+        client.send(b'{"execute":"query-status","id":[' + values + b"]}")
+        client.receive_line()
+
+    assert private_kib(served) - before < 24 << 10
+
+
 def test_the_longest_message_is_answered(served: Served) -> None:
     client = served.connect()
     client.send('{"execute":"query-kvm","id":"' + "\u00e9" * 500_000 + '"}')

@@ -26,6 +26,11 @@ SANITIZERS = {
 }
 
 
+def corpus(name: str) -> list[bytes]:
+    """Return the committed inputs of a fuzz target: a line of hexadecimal digits for each."""
+    return [bytes.fromhex(line) for line in (CORPUS / f"{name}.hex").read_text().splitlines()]
+
+
 class CompileError(Exception):
     """gcc did not like a file; the text is what it said."""
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from tests.core.build import CORPUS, FUZZ, OUT, fuzz_target, guided_fuzz_target
+from tests.core.build import CORPUS, FUZZ, OUT, corpus, fuzz_target, guided_fuzz_target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,9 +48,17 @@ def run(name: str, seconds: int, seed: int) -> bool:
 def _guided(name: str, program: Path, *options: str) -> list[str]:
     found = FOUND / name
     found.mkdir(parents=True, exist_ok=True)
-    return [str(program), f"-max_len={LONGEST_INPUT}", "-verbosity=0", "-print_final_stats=1", *options, *map(
-        str, (found, CORPUS / name)
-    )]  # fmt: skip
+    limits = [f"-max_len={LONGEST_INPUT}", "-verbosity=0", "-print_final_stats=1"]
+    return [str(program), *limits, *options, str(found), str(unpack(name, FOUND / f"{name}.committed"))]
+
+
+def unpack(name: str, folder: Path) -> Path:
+    """Write the committed inputs of a target into files of their own, as fuzzers want them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number, data in enumerate(corpus(name)):
+        (folder / f"{number:04}").write_bytes(data)
+    return folder
 
 
 def keep(name: str) -> bool:
@@ -59,18 +67,19 @@ def keep(name: str) -> bool:
     if guided is None:
         print("the corpus is chosen by libFuzzer: install clang", file=sys.stderr)
         return False
-    committed, chosen = CORPUS / name, FOUND / f"{name}.chosen"
+    chosen = FOUND / f"{name}.chosen"
     shutil.rmtree(chosen, ignore_errors=True)
     chosen.mkdir(parents=True)
-    words = [str(guided), "-set_cover_merge=1", f"-max_len={LONGEST_INPUT}", str(chosen)]
-    words += [str(folder) for folder in (FOUND / name, committed) if folder.is_dir()]
+    folders = [chosen, FOUND / name, unpack(name, FOUND / f"{name}.committed")]
+    words = [str(guided), "-set_cover_merge=1", f"-max_len={LONGEST_INPUT}", *map(str, folders)]
     done = subprocess.run(words, cwd=FOUND, check=False, env=QUIET, capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stderr[-2000:], file=sys.stderr)
         return False
-    shutil.rmtree(committed, ignore_errors=True)
-    shutil.copytree(chosen, committed)
-    print(f"{name}: {len(list(committed.iterdir()))} inputs")
+    inputs = {path.read_bytes() for path in chosen.iterdir()} - {b""}
+    lines = [f"{data.hex()}\n" for data in sorted(inputs, key=lambda data: (len(data), data))]
+    (CORPUS / f"{name}.hex").write_text("".join(lines))
+    print(f"{name}: {len(inputs)} inputs")
     return True
 
 

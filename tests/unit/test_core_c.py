@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.build import CORE, CORPUS, FUZZ, TESTS, build, compile_object, fuzz_target
+from tests.core.build import CORE, FUZZ, TESTS, build, compile_object, corpus, fuzz_target
+from tests.fuzz.run import unpack
 
 PROGRAMS = sorted(path.stem for path in TESTS.glob("test_*.c"))
 PURE = ("guestmem", "ratelimit", "virtq")
 TARGETS = sorted(path.stem for path in FUZZ.glob("fuzz_*.c"))
 INPUTS = {"fuzz_virtq": 20000}  # the others, with devices and threads behind them, do 600
-CORPUS_INPUTS, CORPUS_BYTES = 96, 32 << 10  # of a target
+CORPUS_INPUTS, CORPUS_BYTES = 400, 16 << 10  # of a target
 ALLOWED = {"memcpy", "memset", "memmove", "memcmp", "guestmem_slice", "guestmem_prefix", "__stack_chk_fail"}
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -45,17 +46,17 @@ def test_a_fuzz_target_survives_the_same_inputs_each_time(name: str, tmp_path: P
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_fuzz_target_survives_its_corpus(name: str, tmp_path: Path) -> None:
-    inputs = sorted(map(str, (CORPUS / name).iterdir()))
+    inputs = sorted(map(str, unpack(name, tmp_path / "corpus").iterdir()))
 
     _run(fuzz_target(name), *inputs, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_corpus_is_there_and_small(name: str) -> None:
-    sizes = [path.stat().st_size for path in (CORPUS / name).iterdir()]
+    inputs = corpus(name)
 
-    assert 8 <= len(sizes) <= CORPUS_INPUTS
-    assert sum(sizes) <= CORPUS_BYTES
+    assert 50 <= len(inputs) <= CORPUS_INPUTS
+    assert sum(map(len, inputs)) <= CORPUS_BYTES
 
 
 @pytest.mark.parametrize("path", sorted(CORE.glob("*.c")), ids=lambda path: str(path.stem))
