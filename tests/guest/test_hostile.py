@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.kvm
 
-ROUNDS = 1000  # about 10 seconds
+ROUNDS = 700  # 5 to 10 seconds
 WINDOWS = 9  # of DEVICES with the spare slots; a card makes one more
 ANSWER_S = 0.1
 GROWTH_KIB = 1024
