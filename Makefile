@@ -30,7 +30,7 @@ check: core ## linters, formats and types
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
 unit: core ## the tests that run on any host: units, contracts, C under sanitizers, tiny guests
-	$(BIN)/python -m pytest -m "not linux"
+	$(BIN)/python -m pytest -m "not linux and not soak"
 
 guests: core assets ## the tests that boot Linux: on this host if it can, else in one boot of the nested rig
 	@rm -f build/guests.passed
@@ -59,7 +59,7 @@ bench: core ## measure the promises against QEMU; writes build/bench.json
 bench-guest: core assets ## measure Linux guests beside QEMU's microvm, where Linux guests run
 	@$(RIG) linux --writable build --timeout 3000 -- $(BIN)/python -m tests.bench guest --runs 5
 
-fuzz: core ## feed random rings to the C core under sanitizers
+fuzz: core ## feed random rings to the C core under sanitizers, guided where clang is installed
 	$(BIN)/python -m tests.fuzz
 
 contracts: core ## write schemas/ and compat/*.json from the code

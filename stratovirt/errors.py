@@ -70,3 +70,14 @@ class QmpError(StratovirtError):
     def __init__(self, message: str, kind: str = "GenericError") -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def internal(error: BaseException) -> str:
+    """Return one line about a mistake in this program."""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    text = " ".join(str(error).split())
+    return f"internal error at {place}: {type(error).__name__}: {text}"

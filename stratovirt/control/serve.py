@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from errno import ENOSPC
 
 from stratovirt import log
@@ -10,7 +9,7 @@ from stratovirt.control.loop import Loop
 from stratovirt.control.notices import Notices
 from stratovirt.control.qmp.events import BlockIoError, Shutdown
 from stratovirt.control.signals import ENDING, HANGUP, Interrupted, SignalSource
-from stratovirt.errors import StratovirtError
+from stratovirt.errors import StratovirtError, internal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ class _Service:
             raise self._failure
         if self._failure is not None:
             raise StratovirtError(
-                _internal(self._failure), "this is a bug: please report it"
+                internal(self._failure), "this is a bug: please report it"
             ) from self._failure
 
     def _close_machine(self) -> None:
@@ -199,14 +198,3 @@ def _block_io_error(event: MachineEvent) -> BlockIoError:
         nospace=event.error == ENOSPC,
         reason=event.cause,
     )
-
-
-def _internal(error: Exception) -> str:
-    """Return one line about a mistake in this program."""
-    place = ""
-    trace = error.__traceback__
-    while trace is not None:
-        place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    text = " ".join(str(error).split())
-    return f"internal error at {place}: {type(error).__name__}: {text}"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from stratovirt.virtio.network_card import NetworkCard
 
 MAX_QUEUES = 16
+DESCRIPTOR_MAX = (1 << 31) - 1  # an int of C
 
 
 class Net(BackedDevice):
@@ -33,7 +34,7 @@ class Net(BackedDevice):
         "Tap device on the host", max_length=15, pattern="name", default=None, key="netdev"
     )
     fds: tuple[int, ...] = integers(
-        "Open tap file descriptors that the process inherits", default=(), minimum=0
+        "Open tap file descriptors that the process inherits", default=(), minimum=0, maximum=DESCRIPTOR_MAX
     )
     queues: int = integer(
         "Pairs of queues, one for each vCPU that sends; with fds as many as there are",
@@ -45,7 +46,9 @@ class Net(BackedDevice):
     vhost: str | bool = switch(
         "Serve the queues in the host kernel; auto falls back", ("auto",), default=False
     )
-    vhostfds: tuple[int, ...] = integers("Open /dev/vhost-net descriptors to use", default=(), minimum=0)
+    vhostfds: tuple[int, ...] = integers(
+        "Open /dev/vhost-net descriptors to use", default=(), minimum=0, maximum=DESCRIPTOR_MAX
+    )
     iothread: str | None = text(
         "I/O thread that serves the card; without effect with vhost",
         pattern="name",

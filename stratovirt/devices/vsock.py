@@ -30,7 +30,7 @@ class Vsock(VirtioDevice):
         "Context id of the guest, unique on the host", minimum=3, maximum=0xFFFF_FFFE, on="device"
     )
     vhostfd: int | None = integer(
-        "Open /dev/vhost-vsock descriptor to use", default=None, minimum=0, on="device"
+        "Open /dev/vhost-vsock descriptor to use", default=None, minimum=0, maximum=0x7FFF_FFFF, on="device"
     )
     backend: str = choice(
         "Who serves the streams: the host's kernel (vhost) or Unix sockets; auto takes the first there is",

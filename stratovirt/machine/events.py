@@ -75,7 +75,8 @@ def decode(
 
 
 def _broken(data: tuple[int, ...]) -> str:
-    return f"the guest broke queue {data[0]} (reason {data[1]}); it needs a reset"
+    before = f", {data[2]} times before" if data[2] else ""
+    return f"the guest broke queue {data[0]} (reason {data[1]}); it needs a reset{before}"
 
 
 def _kept(data: tuple[int, ...]) -> str:

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import select
 import socket
 import struct
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from stratovirt.control.qmp.session import UNSENT_AT_MOST
-from tests.unit.control.served import Client, Served
+from tests.guest.measured import Thread
+from tests.unit.control.served import TIMEOUT_S, Client, Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STATUS = '{"execute":"query-status"}'
+SERVED_S = 0.1  # how soon the next client has its answer
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    """Return a machine that must still answer when the test is over."""
+    """Return a machine that must still answer, and soon, when the test is over."""
     with Served(tmp_path / "qmp") as running:
         yield running
         running.hang_up()
+        assert seconds_to_be_served(running) < SERVED_S
         client = running.connect()
-        assert "return" in client.ask(STATUS)
         assert client.ask('{"execute":"quit"}') == {"return": {}}
         assert running.finish() == (0, "")
+
+
+def seconds_to_be_served(served: Served) -> float:
+    """Connect and ask; return how long it took, without what the process and we waited for a CPU."""
+    threads = [Thread(pid, pid) for pid in (served.process.pid, os.getpid())]
+    waited = sum(thread.times()[1] for thread in threads)
+    begin = time.monotonic()
+    client = served.connect()
+    assert client.ask(STATUS)["return"]["running"]
+    took = time.monotonic() - begin
+    client.close()
+    return took - (sum(thread.times()[1] for thread in threads) - waited)
 
 
 def send_until_refused(client: Client, data: bytes, at_most: int) -> int:
@@ -54,10 +71,13 @@ def private_kib(served: Served) -> int:
 
 
 def test_a_client_that_never_reads_is_disconnected(served: Served) -> None:
+    seconds_to_be_served(served)
+    before = private_kib(served)
     client = served.knock()
     request = b'{"execute":"query-status","id":"' + b"x" * 60_000 + b'"}'
 
     assert send_until_refused(client, request, at_most=1 << 30) < 10 * UNSENT_AT_MOST
+    assert private_kib(served) - before < 3 * UNSENT_AT_MOST >> 10
 
 
 def test_a_hundred_megabytes_in_one_line_cost_one_error(served: Served) -> None:
@@ -78,10 +98,25 @@ def test_a_hundred_megabytes_in_one_line_cost_one_error(served: Served) -> None:
 
 def test_deep_nesting_is_refused_at_once(served: Served) -> None:
     client = served.connect()
+    client.ask(STATUS)
+    before = private_kib(served)
     error = client.ask(b'{"a":' + b"[" * 1_000_000 + b"\n")
 
     assert "nested deeper" in error["error"]["desc"]
     assert client.ask(STATUS)["return"]["running"]
+    assert private_kib(served) - before < 1024
+
+
+def test_long_messages_of_small_values_cost_what_their_values_do(served: Served) -> None:
+    client = served.connect()
+    client.ask(STATUS)
+    before = private_kib(served)
+    for item in (b"[]", b"{}", b'"ab"', b'{"a":1}') * 2:
+        values = b",".join([item] * (1_000_000 // (len(item) + 1)))
+        client.send(b'{"execute":"query-status","id":[' + values + b"]}")
+        client.receive_line()
+
+    assert private_kib(served) - before < 24 << 10
 
 
 def test_the_longest_message_is_answered(served: Served) -> None:
@@ -98,10 +133,46 @@ def test_the_longest_name_is_not_repeated(served: Served) -> None:
     assert len(client.receive_line()) < 200
 
 
-def test_two_hundred_clients_come_and_go(served: Served) -> None:
-    for _ in range(200):
-        client = served.connect()
-        client.close()
+def test_a_thousand_clients_come_and_go(served: Served) -> None:
+    seconds_to_be_served(served)
+    before = private_kib(served)
+    descriptors = len(os.listdir(f"/proc/{served.process.pid}/fd"))
+    for number in range(1000):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(served.path))  # waits while a hundred others do
+            client.sendall((b"", STATUS.encode(), b"garbage", b'{"execute":')[number % 4])
+            if number % 3 == 0:
+                client.shutdown(socket.SHUT_WR)
+    assert seconds_to_be_served(served) < TIMEOUT_S  # when the last of them is through
+
+    assert private_kib(served) - before < 1024
+    assert len(os.listdir(f"/proc/{served.process.pid}/fd")) <= descriptors
+
+
+@pytest.mark.parametrize("item", [b"[]", b'"ab"', b"{}", b"-1"])
+def test_a_client_that_leaves_its_queue_full_of_small_values_holds_nobody_up(
+    item: bytes, served: Served
+) -> None:
+    client = served.connect()
+    client.send(b'{"execute":"query-status","id":[')
+    client.socket.setblocking(False)  # noqa: FBT003
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            client.socket.send((item + b",") * (4096 // len(item)))
+    client.close()
+
+    assert seconds_to_be_served(served) < SERVED_S
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"execute":"query-sta', STATUS.encode(), STATUS.encode() * 50])
+def test_a_client_that_half_closes_gets_its_answers_and_the_end(sent: bytes, served: Served) -> None:
+    client = served.connect()
+    client.send(sent)
+    client.half_close()
+
+    assert [next(iter(reply)) for reply in client.receive_all()] == ["return"] * sent.count(b"}") or [
+        "error"
+    ] * bool(sent)
 
 
 def test_a_crowd_that_leaves_before_its_turn_is_no_hindrance(served: Served) -> None:

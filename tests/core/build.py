@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "stratovirt" / "core" / "src"
 TESTS = ROOT / "tests" / "core"
 FUZZ = ROOT / "tests" / "fuzz"
+CORPUS = FUZZ / "corpus"
 OUT = ROOT / "build" / "core-tests"
 
 FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", f"-I{CORE}", f"-I{TESTS}", f"-I{FUZZ}")
@@ -18,9 +20,15 @@ SANITIZERS = {
     "none": (),
     "speed": ("-O2", "-DNDEBUG"),
     "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    "analyzer": ("-fanalyzer",),
     # gcc says that the sanitizer does not understand fences; what we fence is atomic anyway.
     "thread": ("-fsanitize=thread", "-Wno-tsan"),
 }
+
+
+def corpus(name: str) -> list[bytes]:
+    """Return the committed inputs of a fuzz target: a line of hexadecimal digits for each."""
+    return [bytes.fromhex(line) for line in (CORPUS / f"{name}.hex").read_text().splitlines()]
 
 
 class CompileError(Exception):
@@ -32,14 +40,14 @@ def _headers_digest() -> bytes:
     return hashlib.sha256(b"".join(path.read_bytes() for path in headers)).digest()
 
 
-def _gcc(arguments: list[str]) -> None:
-    done = subprocess.run(["gcc", *arguments], capture_output=True, text=True, check=False)
+def _compile(compiler: str, arguments: list[str]) -> None:
+    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CompileError(done.stderr)
 
 
-def _cached(stem: str, key: bytes, arguments: list[str]) -> Path:
-    """Run gcc unless there is a file made from the same inputs; older ones of the stem are removed."""
+def _cached(stem: str, key: bytes, arguments: list[str], compiler: str = "gcc") -> Path:
+    """Compile unless there is a file made from the same inputs; older ones of the stem are removed."""
     target = OUT / f"{stem}-{hashlib.sha256(key).hexdigest()[:16]}"
     if target.exists():
         return target
@@ -47,7 +55,7 @@ def _cached(stem: str, key: bytes, arguments: list[str]) -> Path:
     for stale in OUT.glob(f"{stem}-{'[0-9a-f]' * 16}"):
         stale.unlink()
     unfinished = target.with_suffix(".part")
-    _gcc([*arguments, "-o", str(unfinished)])
+    _compile(compiler, [*arguments, "-o", str(unfinished)])
     unfinished.rename(target)
     return target
 
@@ -70,3 +78,26 @@ def build(sources: list[Path], sanitizer: str) -> Path:
 def fuzz_target(name: str) -> Path:
     """Return a fuzz target with the plain main."""
     return build([FUZZ / f"{name}.c", FUZZ / "standalone.c"], "address")
+
+
+def clang() -> str | None:
+    """Return the clang that can be used; None when there is none, or it has no libFuzzer."""
+    for name in ("clang", *(f"clang-{version}" for version in range(20, 13, -1))):
+        path = shutil.which(name)
+        if path is None:
+            continue
+        resources = subprocess.run([path, "-print-resource-dir"], capture_output=True, text=True, check=True)
+        if any(Path(resources.stdout.strip()).rglob("libclang_rt.fuzzer*.a")):
+            return path
+    return None
+
+
+def guided_fuzz_target(name: str) -> Path | None:
+    """Return a fuzz target with libFuzzer's main; None where there is no clang with it."""
+    compiler = clang()
+    if compiler is None:
+        return None
+    sources = [FUZZ / f"{name}.c", *sorted(CORE.glob("*.c"))]
+    flags = [*FLAGS, "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
+    key = " ".join(flags).encode() + _headers_digest() + b"".join(path.read_bytes() for path in sources)
+    return _cached(f"guided-{name}", key, [*flags, "-w", *map(str, sources)], compiler)

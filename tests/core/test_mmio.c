@@ -275,6 +275,30 @@ static void what_is_broken_is_told_once(void)
 	driver_close(&d);
 }
 
+static void break_after_a_reset(struct driver *d)
+{
+	driver_start(d, ALL_FEATURES);
+	iothread_call(d->device->io, break_twice, d->device);
+}
+
+static void a_driver_that_breaks_its_device_for_ever_is_told_of_once_a_second(void)
+{
+	struct driver d = started();
+	struct sv_event event;
+
+	for (int i = 0; i < 1000; i++)
+		break_after_a_reset(&d);
+	EQUAL(next_event(&d).kind, SV_EVENT_DEVICE_BROKEN);
+	EQUAL(next_event(&d).kind, 0);
+	d.device->broken_told -= 1000000000; /* a second later */
+	break_after_a_reset(&d);
+	event = next_event(&d);
+	EQUAL(event.kind, SV_EVENT_DEVICE_BROKEN);
+	EQUAL(event.data[2], 999);
+	EQUAL(next_event(&d).kind, 0);
+	driver_close(&d);
+}
+
 static void config_ends_where_it_ends(void)
 {
 	uint8_t *three = malloc(3);
@@ -591,6 +615,7 @@ int main(int argc, char **argv)
 	RUN(a_ring_outside_memory_asks_for_a_reset);
 	RUN(a_ring_that_breaks_asks_for_a_reset_once);
 	RUN(what_is_broken_is_told_once);
+	RUN(a_driver_that_breaks_its_device_for_ever_is_told_of_once_a_second);
 	RUN(config_ends_where_it_ends);
 	RUN(a_notification_before_driver_ok_is_ignored);
 	RUN(an_early_notification_that_nobody_has_seen_yet_is_ignored);

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.build import CORE, FUZZ, TESTS, build, compile_object, fuzz_target
+from tests.core.build import CORE, FUZZ, TESTS, build, compile_object, corpus, fuzz_target
+from tests.fuzz.run import unpack
 
 PROGRAMS = sorted(path.stem for path in TESTS.glob("test_*.c"))
 PURE = ("guestmem", "ratelimit", "virtq")
-THREADED = [name for name in PROGRAMS if name.removeprefix("test_") not in PURE]
 TARGETS = sorted(path.stem for path in FUZZ.glob("fuzz_*.c"))
 INPUTS = {"fuzz_virtq": 20000}  # the others, with devices and threads behind them, do 600
+CORPUS_INPUTS, CORPUS_BYTES = 400, 16 << 10  # of a target
 ALLOWED = {"memcpy", "memset", "memmove", "memcmp", "guestmem_slice", "guestmem_prefix", "__stack_chk_fail"}
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
@@ -33,7 +34,7 @@ def test_a_c_test_passes_with_addresses_and_arithmetic_checked(name: str, tmp_pa
     _run(build([TESTS / f"{name}.c"], "address"), cwd=tmp_path)
 
 
-@pytest.mark.parametrize("name", THREADED)
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_c_test_passes_with_threads_checked(name: str, tmp_path: Path) -> None:
     _run(build([TESTS / f"{name}.c"], "thread"), cwd=tmp_path)
 
@@ -41,6 +42,26 @@ def test_a_c_test_passes_with_threads_checked(name: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_fuzz_target_survives_the_same_inputs_each_time(name: str, tmp_path: Path) -> None:
     _run(fuzz_target(name), f"-inputs={INPUTS.get(name, 600)}", "-seed=1", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_fuzz_target_survives_its_corpus(name: str, tmp_path: Path) -> None:
+    inputs = sorted(map(str, unpack(name, tmp_path / "corpus").iterdir()))
+
+    _run(fuzz_target(name), *inputs, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_corpus_is_there_and_small(name: str) -> None:
+    inputs = corpus(name)
+
+    assert 50 <= len(inputs) <= CORPUS_INPUTS
+    assert sum(map(len, inputs)) <= CORPUS_BYTES
+
+
+@pytest.mark.parametrize("path", sorted(CORE.glob("*.c")), ids=lambda path: str(path.stem))
+def test_gccs_analyzer_finds_nothing(path: Path) -> None:
+    compile_object(path, "analyzer")  # what it warns of is an error
 
 
 def _unresolved(name: str) -> set[str]:

@@ -15,14 +15,42 @@ LONGEST_MESSAGE = 1 << 20  # bytes
 DEEPEST_NESTING = 64
 
 _WHITE_SPACE = b" \t\n\r"
-_SCALAR = frozenset(b"+-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_SCALAR = b"+-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _QUOTE, _BACKSLASH, _NEWLINE, _COMMA, _COLON = b'"\\\n,:'
-_CLOSERS = {ord("{"): ord("}"), ord("["): ord("]")}
+_OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_ARRAY, _CLOSE_ARRAY = b"{}[]"
 
 # What may come next. SCALAR and STRING are inside one; after FIRST_* the bracket may close at once.
 START, FIRST_KEY, KEY, COLON, FIRST_VALUE, VALUE, AFTER, SCALAR, STRING = range(9)
-_VALUE_STATES = frozenset((FIRST_VALUE, VALUE))
-_CLOSE_STATES = frozenset((FIRST_KEY, FIRST_VALUE, AFTER))
+_VALUES = (FIRST_VALUE, VALUE)
+SHORT_STRING = 256  # bytes
+# What else a byte can be than the way to a state.
+_OPENS, _CLOSES, _SEPARATES, _QUOTES, _UNEXPECTED = range(9, 14)
+
+
+def _steps() -> tuple[bytearray, ...]:
+    """Return, for each state but STRING and each byte, the next state or what the byte is."""
+    steps = tuple(bytearray([_UNEXPECTED]) * 256 for _ in range(STRING))
+    steps[START][_OPEN_OBJECT] = _OPENS
+    for state in (FIRST_VALUE, VALUE):
+        steps[state][_OPEN_OBJECT] = steps[state][_OPEN_ARRAY] = _OPENS
+        steps[state][_QUOTE] = _QUOTES
+        for byte in _SCALAR:
+            steps[state][byte] = SCALAR
+    for state in (FIRST_KEY, KEY):
+        steps[state][_QUOTE] = _QUOTES
+    for state in (FIRST_KEY, FIRST_VALUE, AFTER, SCALAR):
+        steps[state][_CLOSE_OBJECT] = steps[state][_CLOSE_ARRAY] = _CLOSES
+    steps[COLON][_COLON] = VALUE
+    steps[AFTER][_COMMA] = steps[SCALAR][_COMMA] = _SEPARATES
+    for state in range(STRING):
+        for byte in _WHITE_SPACE:
+            steps[state][byte] = AFTER if state == SCALAR else state
+    for byte in _SCALAR:
+        steps[SCALAR][byte] = SCALAR
+    return steps
+
+
+_STEPS = _steps()
 
 
 class FramingError(Exception):
@@ -91,77 +119,62 @@ class Framer:
                 if not self._string():
                     break
                 continue
-            self._step(buffer[self._at])
             if self._state == START:
-                message = self._take()
-                if message:
-                    return message
+                del buffer[: len(buffer) - len(buffer.lstrip(_WHITE_SPACE))]
+            self._run()
+            if self._state == START and buffer:
+                return self._take()
         if len(buffer) > LONGEST_MESSAGE:
             raise _too_long()
         return None
 
     def _take(self) -> bytes:
-        """Cut off what stands before the present place: a message, or white space between messages."""
+        """Cut off the message that ends at the present place."""
         if self._at > LONGEST_MESSAGE:
             raise _too_long()
         message = bytes(self._buffer[: self._at])
         del self._buffer[: self._at]
         self._at = 0
-        return message.strip(_WHITE_SPACE)
+        return message
 
-    def _step(self, byte: int) -> None:
-        """Go on by one byte, or by none at the end of a number or a word."""
-        state = self._state
-        if state == SCALAR:
-            if byte in _SCALAR:
-                self._at += 1
-            else:
-                self._state = AFTER
-            return
-        if byte in _WHITE_SPACE:
-            self._at += 1
-        elif byte in _CLOSERS:
-            self._open(byte)
-        elif byte == _QUOTE:
-            self._open_string()
-        elif self._closers and byte == self._closers[-1] and state in _CLOSE_STATES:
-            self._close()
-        elif byte == _COMMA and state == AFTER:
-            self._go(KEY if self._closers[-1] == _CLOSERS[ord("{")] else VALUE)
-        elif byte == _COLON and state == COLON:
-            self._go(VALUE)
-        elif byte in _SCALAR and state in _VALUE_STATES:
-            self._go(SCALAR)
-        else:
-            raise self._unexpected(byte)
+    def _run(self) -> None:
+        """Go on to the end of the message or of what there is of it, or into a string."""
+        buffer, at, state, closers = self._buffer, self._at, self._state, self._closers
+        size = len(buffer)
+        try:
+            while at < size:
+                byte = buffer[at]
+                step = _STEPS[state][byte]
+                if step < _OPENS:
+                    state = step
+                elif step == _SEPARATES:
+                    state = KEY if closers[-1] == _CLOSE_OBJECT else VALUE
+                elif step == _OPENS:
+                    state = self._opened(byte)
+                elif step == _CLOSES and byte == closers[-1]:
+                    closers.pop()
+                    state = AFTER if closers else START
+                    size = size if closers else 0
+                elif step == _QUOTES:
+                    after = AFTER if state in _VALUES else COLON
+                    end = _end_of_short_string(buffer, at)
+                    if end < 0:
+                        self._after_string, state, size = after, STRING, 0
+                    else:
+                        state, at = after, end
+                else:
+                    raise _unexpected(byte, at, begins=state == START)
+                at += 1
+        finally:
+            self._at, self._state = at, state
 
-    def _go(self, state: int) -> None:
-        self._at += 1
-        self._state = state
-
-    def _open(self, byte: int) -> None:
-        if self._state == START:
-            if byte != ord("{"):
-                raise self._unexpected(byte)
-        elif self._state not in _VALUE_STATES:
-            raise self._unexpected(byte)
+    def _opened(self, byte: int) -> int:
+        """Return the state behind a bracket."""
         if len(self._closers) == DEEPEST_NESTING:
             raise FramingError(f"the message is nested deeper than {DEEPEST_NESTING} levels", skips_line=True)
-        self._closers.append(_CLOSERS[byte])
-        self._go(FIRST_KEY if byte == ord("{") else FIRST_VALUE)
-
-    def _close(self) -> None:
-        self._closers.pop()
-        self._go(AFTER if self._closers else START)
-
-    def _open_string(self) -> None:
-        if self._state in {FIRST_KEY, KEY}:
-            self._after_string = COLON
-        elif self._state in _VALUE_STATES:
-            self._after_string = AFTER
-        else:
-            raise self._unexpected(_QUOTE)
-        self._go(STRING)
+        is_object = byte == _OPEN_OBJECT
+        self._closers.append(_CLOSE_OBJECT if is_object else _CLOSE_ARRAY)
+        return FIRST_KEY if is_object else FIRST_VALUE
 
     def _string(self) -> bool:
         """Go to the end of the string; False when it is not there yet."""
@@ -185,11 +198,19 @@ class Framer:
         self._state = self._after_string
         return True
 
-    def _unexpected(self, byte: int) -> FramingError:
-        if self._state == START:
-            return FramingError('a message is a JSON object, like {"execute": "query-status"}')
-        shown = repr(chr(byte)) if 32 < byte < 127 else f"byte {byte:#04x}"
-        return FramingError(f"unexpected {shown} at byte {self._at} of the message")
+
+def _end_of_short_string(buffer: bytearray, at: int) -> int:
+    """Return where the quote is that closes the one at `at`; -1 when that is not plain to see."""
+    end = buffer.find(_QUOTE, at + 1, at + SHORT_STRING)
+    text = buffer[at : end + 1]
+    return -1 if b"\\" in text or b"\n" in text else end
+
+
+def _unexpected(byte: int, at: int, *, begins: bool) -> FramingError:
+    if begins:
+        return FramingError('a message is a JSON object, like {"execute": "query-status"}')
+    shown = repr(chr(byte)) if 32 < byte < 127 else f"byte {byte:#04x}"
+    return FramingError(f"unexpected {shown} at byte {at} of the message")
 
 
 def _too_long() -> FramingError:

@@ -63,6 +63,9 @@ def parse(data: bytes) -> object:
         value, end = _scan(text, 0)
     except StopIteration as stop:
         raise ValueError(f"expected a value at character {stop.value}") from None
+    except SystemError:
+        # Up to Python 3.11 the scanner says what is wrong only where somebody has imported json.decoder.
+        raise ValueError("a string has a control character or a wrong escape, or is not closed") from None
     if end != len(text):
         raise ValueError(f"expected nothing more at character {end}")
     return value

@@ -11,7 +11,7 @@ from stratovirt.control.qmp.commands.queries import VERSION
 from stratovirt.control.qmp.framing import Framer, FramingError
 from stratovirt.control.qmp.registry import execute, shortened
 from stratovirt.control.qmp.throttle import REFUSAL, Bucket
-from stratovirt.errors import QmpError, StratovirtError
+from stratovirt.errors import QmpError, StratovirtError, internal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,6 +140,9 @@ class Session:
             reply = _error(error.kind, error.message) if in_time else _REFUSAL.copy()
         except StratovirtError as error:
             reply = _error("GenericError", f"{error.message}; {error.hint}" if error.hint else error.message)
+        except Exception as error:  # noqa: BLE001 - a mistake in a command must not cost the guest its life
+            log.error(f"QMP: {internal(error)}")
+            reply = _error("GenericError", f"{internal(error)}; this is a bug: please report it")
         if "id" in request:
             reply["id"] = request["id"]
         self._send(reply)

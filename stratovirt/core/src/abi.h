@@ -22,7 +22,9 @@ struct sv_event {
 #define SV_EVENT_SHUTDOWN 1 /* source: vCPU; data[0]: SV_SHUTDOWN_* */
 #define SV_EVENT_VCPU_FAILED                                                                                 \
 	2 /* source: vCPU; data: exit reason, detail, RIP, errno, up to 15 code bytes in 5..6 */
-#define SV_EVENT_DEVICE_BROKEN 3 /* source: device; data[0]: queue, data[1]: why (enum virtq_error) */
+/* source: device; data[0]: queue, data[1]: why (enum virtq_error), data[2]: times before that were not told
+ */
+#define SV_EVENT_DEVICE_BROKEN 3
 #define SV_EVENT_IO_ERROR      4 /* source: device; data: errno, operation, sector */
 #define SV_EVENT_SERIAL_ROOM   5 /* the receiver of the serial port takes bytes again */
 #define SV_EVENT_LOST          6 /* data[0]: events that did not fit */

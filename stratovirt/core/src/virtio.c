@@ -6,6 +6,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "clock.h"
+
+#define TELL_AGAIN_NS CLOCK_SECOND
+
 /* Bits that a driver may set; it never clears one but by a reset. */
 #define DRIVER_BITS                                                                                          \
 	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |                        \
@@ -107,16 +111,31 @@ void virtio_process_later(struct sv_virtio *device, uint32_t queue)
 	irq_raise(device->queues[queue].kick.fd);
 }
 
+/* Tells Python, at most once a second for each device: a guest can reset and break it for ever, and each
+ * event costs the control thread more than it costs the guest. */
+static void tell_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error why)
+{
+	struct sv_event event = {.kind = SV_EVENT_DEVICE_BROKEN, .source = device->id, .data = {queue, why}};
+	uint64_t now = clock_now();
+
+	if (device->broken_told != 0 && now - device->broken_told < TELL_AGAIN_NS) {
+		device->broken_untold++;
+		return;
+	}
+	event.data[2] = device->broken_untold;
+	device->broken_told = now;
+	device->broken_untold = 0;
+	events_post(&device->vm->events, &event);
+}
+
 /* VIRTIO 1.2, 2.1.2: tells the driver, once; no queue is served until it resets the device. */
 void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error why)
 {
-	struct sv_event event = {.kind = SV_EVENT_DEVICE_BROKEN, .source = device->id, .data = {queue, why}};
-
 	for (uint32_t i = 0; i < device->queue_count; i++)
 		device->queues[i].runs = false;
 	if (atomic_exchange(&device->needs_reset, true))
 		return;
-	events_post(&device->vm->events, &event);
+	tell_broken(device, queue, why);
 	virtio_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
 }
 

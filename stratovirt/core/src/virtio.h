@@ -85,6 +85,10 @@ struct sv_virtio {
 	atomic_bool needs_reset;
 	atomic_bool has_driver; /* one has found the device: it is told of changes */
 	atomic_bool stopping;   /* a vCPU waits for stop: begin nothing more */
+
+	/* the I/O thread's */
+	uint64_t broken_told;   /* time of the last SV_EVENT_DEVICE_BROKEN, in ns; 0 for none */
+	uint64_t broken_untold; /* times that it broke since then */
 };
 
 struct virtio_plan {

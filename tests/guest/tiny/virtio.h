@@ -40,7 +40,6 @@ enum {
 #define INDIRECT 4
 
 #define QUEUE_SIZE 8
-#define WINDOW     (MMIO_BASE)
 
 struct desc {
 	uint64_t address;
@@ -72,14 +71,16 @@ struct used {
 #define status_byte (*(volatile uint8_t *)0x3004000)
 #define buffer      ((volatile uint8_t *)0x3005000)
 
+static uint64_t window = MMIO_BASE;
+
 static inline void reg_write(uint32_t offset, uint32_t value)
 {
-	mmio_write(WINDOW + offset, value);
+	mmio_write(window + offset, value);
 }
 
 static inline uint32_t reg_read(uint32_t offset)
 {
-	return mmio_read(WINDOW + offset);
+	return mmio_read(window + offset);
 }
 
 /* Resets the device and negotiates VERSION_1 alone, with `more` of the low features. */

@@ -135,6 +135,8 @@ class FakeMachine:
             os.getppid()  # a system call that no thread needs
             self.note("forbidden")
             return None
+        if words["kind"] == "bug":
+            raise KeyError("nobody\nexpects this")
         if words["kind"] == "broken":
             self.broken = words["text"]
             return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -52,6 +54,21 @@ def test_it_reads_what_json_reads(value: object) -> None:
 def test_what_is_no_json_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         json_text.parse(text.encode())
+
+
+@pytest.mark.parametrize("text", ['"\\x"', '"\t"', '"', '{"a" 1}', '["\\ud8"]'])
+def test_it_is_one_too_where_nobody_has_imported_json(text: str) -> None:
+    code = (
+        "import sys\n"
+        "from stratovirt.control.qmp import json_text\n"
+        "assert 'json.decoder' not in sys.modules\n"
+        "try: json_text.parse(sys.argv[1].encode())\n"
+        "except ValueError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, text], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
 
 
 def test_bytes_that_are_no_utf8_are_a_value_error() -> None:

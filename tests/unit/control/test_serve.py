@@ -119,8 +119,7 @@ def test_a_mistake_in_this_program_is_one_line_and_an_orderly_end(path: Path) ->
     with Served(path) as served:
         served.has_started()
         client = served.connect()
-        served.happens("broken", "bug")
-        client.send('{"execute":"stop"}')
+        served.happens("bug")
         words = last_words(client)
         asked = served.did()
         status, errors = served.finish()
@@ -132,6 +131,24 @@ def test_a_mistake_in_this_program_is_one_line_and_an_orderly_end(path: Path) ->
     assert "KeyError" in errors
     assert len(errors.splitlines()) == 2
     assert not path.exists()
+
+
+def test_a_mistake_in_a_command_costs_its_client_an_error_and_the_guest_nothing(path: Path) -> None:
+    with Served(path, log={}) as served:
+        served.has_started()
+        client = served.connect()
+        served.happens("broken", "bug")
+        error = client.ask('{"execute":"stop","id":1}')
+        status = client.ask('{"execute":"query-status"}')
+        client.send(QUIT)
+        last_words(client)
+        _, errors = served.finish()
+
+    assert error["error"]["desc"].startswith("internal error at fake_machine.py:")
+    assert error["id"] == 1
+    assert status["return"]["running"]
+    assert "KeyError" in errors
+    assert len(errors.splitlines()) == 1
 
 
 def test_a_machine_that_cannot_be_closed_still_frees_its_socket(path: Path) -> None:

@@ -6,10 +6,10 @@ import os
 from stat import S_ISBLK, S_ISREG
 
 from stratovirt.control.qmp.events import Event
-from stratovirt.control.qmp.registry import command
+from stratovirt.control.qmp.registry import command, shortened
 from stratovirt.control.qmp.shelf import Backend
 from stratovirt.errors import QmpError
-from stratovirt.record import Record, flag, integer, path, table, text
+from stratovirt.record import MISSING, Record, flag, integer, path, table, text
 from stratovirt.units import is_decimal, is_hex
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ _TABLES = {
     "virtio-net-device": ("net", "net"),
 }
 ID_MAX = 255
+DESCRIPTOR_MAX = (1 << 31) - 1  # an int of C
 
 
 class DeviceDeleted(Event):
@@ -53,7 +54,7 @@ class BlockdevAdd(Record):
     """The arguments of `blockdev-add`."""
 
     node_name: str = text("Id of the backend, and of its device", max_length=ID_MAX)
-    file: ImageFile = table("The image", ImageFile)
+    file: ImageFile = table("The image", ImageFile, default=MISSING)
     cache: Cache | None = table("How the host caches it", Cache)
     read_only: bool = flag("The guest may only read", default=False)
     read_zeros: bool | None = flag("Without effect", default=None)
@@ -74,7 +75,9 @@ class NetdevAdd(Record):
     """The arguments of `netdev_add`."""
 
     id: str = text("Id of the backend, and of its device", max_length=ID_MAX)
-    ifname: str | None = text("Tap device on the host", default=None, key="ifname", max_length=15)
+    ifname: str | None = text(
+        "Tap device on the host", default=None, key="ifname", max_length=15, pattern="name"
+    )
     fds: str | None = text("Names of getfd or numbers of inherited descriptors, with colons", default=None)
     type: str | None = text("Without effect: it is a tap", default=None)
     dnssearch: str | None = text("Without effect", default=None)
@@ -149,12 +152,18 @@ def _tap(target: Target, arguments: NetdevAdd) -> Backend:
         return Backend("net", arguments.id, {"tap": arguments.ifname, "fds": ()})
     words = arguments.fds.split(":")
     for word in words:
-        if not target.descriptors.knows(word) and not is_decimal(word):
-            raise QmpError(f"fds: '{word}' is neither a name of getfd nor a number")
+        if not target.descriptors.knows(word) and not _is_descriptor(word):
+            raise QmpError(f"fds: '{shortened(word)}' is neither a name of getfd nor a descriptor's number")
+    if len(set(words)) < len(words):
+        raise QmpError("fds: each descriptor serves one pair of queues; one is named twice")
     owned = [target.descriptors.take(word) for word in words if target.descriptors.knows(word)]
     taken = iter(owned)
     fds = tuple(int(word) if is_decimal(word) else next(taken) for word in words)
     return Backend("net", arguments.id, {"tap": None, "fds": fds}, owned)
+
+
+def _is_descriptor(word: str) -> bool:
+    return is_decimal(word) and int(word) <= DESCRIPTOR_MAX
 
 
 @command("netdev_del", Id)
