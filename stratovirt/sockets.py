@@ -70,7 +70,7 @@ class UnixListener:
             if _inode(self.path) == self._inode:
                 os.unlink(self.path)
         except OSError as error:
-            raise HostError(f"remove {self.what} {self.path}", error, "remove it by hand") from error
+            raise HostError(f"remove {self.what} {self.path}", error, _close_hint(error)) from error
         finally:
             self.socket.close()
 
@@ -142,6 +142,12 @@ def _refuse_if_live(path: str) -> None:
         probe.close()
     in_use = OSError(EADDRINUSE, "a running program listens there")
     raise _Refused(in_use, "name another path, or end that program")
+
+
+def _close_hint(error: OSError) -> str:
+    if error.errno == EACCES and os.geteuid() == 0:
+        return 'remove it by hand: root\'s capabilities were dropped; capabilities = "keep" leaves them'
+    return "remove it by hand"
 
 
 def _inode(path: str) -> tuple[int, int] | None:

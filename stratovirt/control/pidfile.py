@@ -35,10 +35,14 @@ class Pidfile:
         """Remove the file, if it is still ours."""
         if self._fd < 0:
             return
-        if _is_at(self._fd, self.path):
-            os.unlink(self.path)
-        os.close(self._fd)
-        self._fd = -1
+        try:
+            if _is_at(self._fd, self.path):
+                os.unlink(self.path)
+        except OSError as error:
+            raise HostError(f"pidfile {self.path}: remove", error, hint="remove it by hand") from error
+        finally:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _refuse_if_held(path: str) -> None:

@@ -64,11 +64,18 @@ class _Service:
             from stratovirt.control.qmp.server import Server
 
             self._server = Server(self._loop, self._listener, self._machine, self._end)
+        self._give_up_rights()
         if self._machine.document.serial is not None:
             from stratovirt.control.console import Console
 
             self._console = Console(self._loop, self._machine.feed_serial, self._leave)
             self._console.start()
+
+    def _give_up_rights(self) -> None:
+        """Give up all capabilities; before the console, whose guard is a program of its own."""
+        from stratovirt import sandbox
+
+        sandbox.confine_control_thread(capabilities=self._machine.document.process.keeps_capabilities())
 
     def _enter_sandbox(self) -> None:
         """Give up all system calls but those that serving takes, before the first answer."""

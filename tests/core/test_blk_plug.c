@@ -226,17 +226,18 @@ static void a_busy_driver_survives_changes(void)
 	pthread_t thread;
 
 	EQUAL(pthread_create(&thread, NULL, keep_changing, &taker), 0);
-	for (uint32_t i = 0; i < 600; i++) {
+	for (uint32_t i = 0; i < 600 || served == 0; i++) { /* a busy host may miss each moment with an image */
+		uint32_t sector = i % 600;
+
 		if (i % 100 == 99)
 			driver_start(&d, ALL_FEATURES);
-		if (request(&d, T_IN, i, DATA, 512) == 0) {
-			EQUAL(number_in_ram(&d, DATA), i);
+		if (request(&d, T_IN, sector, DATA, 512) == 0) {
+			EQUAL(number_in_ram(&d, DATA), sector);
 			served++;
 		}
 	}
 	__atomic_store_n(&taker.result, 0, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
-	CHECK(served > 0);
 	close_without_image(&d);
 }
 
