@@ -226,7 +226,8 @@ static void a_busy_driver_survives_changes(void)
 	pthread_t thread;
 
 	EQUAL(pthread_create(&thread, NULL, keep_changing, &taker), 0);
-	for (uint32_t i = 0; i < 600 || served == 0; i++) { /* a busy host may miss each moment with an image */
+	for (uint32_t i = 0; i < 600 || served == 0;
+	     i++) { /* a busy host may miss each moment with an image */
 		uint32_t sector = i % 600;
 
 		if (i % 100 == 99)
