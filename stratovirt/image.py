@@ -63,7 +63,11 @@ class Image:
     def get_code(self, name: str) -> CodeType:
         """Return the code of a module that is in the image."""
         *_, start, end = self._entries[name]
-        code: CodeType = marshal.loads(os.pread(self._fd, end - start, self._base + start))  # noqa: S302 - as trusted as the source beside it
+        try:
+            data = os.pread(self._fd, end - start, self._base + start)
+        except OSError as error:
+            raise ImportError(f"{self._folder}/{NAME}: {error.strerror}", name=name) from error
+        code: CodeType = marshal.loads(data)  # noqa: S302 - as trusted as the source beside it
         return code
 
 
@@ -75,7 +79,10 @@ def use() -> None:
     except OSError:
         return
     # Who started us without standard input gets this number for it: control.signals fills it, not we.
-    image = read(folder, fd) if fd > 2 else None
+    try:
+        image = read(folder, fd) if fd > 2 else None
+    except OSError:
+        image = None
     if image is None:
         os.close(fd)
     else:

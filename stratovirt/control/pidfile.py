@@ -24,8 +24,12 @@ class Pidfile:
         for _ in range(ATTEMPTS):
             _refuse_if_held(path)
             fd = _write_new(path)
-            if _is_at(fd, path):
-                return cls(path, fd)
+            try:
+                if _is_at(fd, path):
+                    return cls(path, fd)
+            except OSError as error:
+                os.unlink(path)
+                raise HostError(f"pidfile {path}: look at it", error) from error
             os.close(fd)  # somebody else came first
         raise StratovirtError(
             f"pidfile {path}: other programs keep taking it", hint="name a file of your own"

@@ -132,31 +132,15 @@ static int install(const uint64_t *steps, uint16_t count)
 	return syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
 }
 
-static void refuse_to_run(const char *what, int error)
-{
-	struct line line = {.length = 0};
-
-	add(&line, what);
-	add(&line, " of thread ");
-	add(&line, thread_name);
-	add(&line, " cannot be taken away: error ");
-	add_number(&line, (unsigned int)-error);
-	add(&line, "; the process ends");
-	say(&line);
-	_exit(1);
-}
-
-void sandbox_enter(const struct sandbox *sandbox, const char *name)
+int sandbox_enter(const struct sandbox *sandbox, const char *name)
 {
 	int error;
 
 	strncpy(thread_name, name, NAME_SIZE - 1);
 	error = sandbox->no_capabilities ? confine_thread() : 0;
-	if (error < 0)
-		refuse_to_run("the capabilities", error);
-	error = sandbox->count > 0 ? install(sandbox->steps, sandbox->count) : 0;
-	if (error < 0)
-		refuse_to_run("system calls", error);
+	if (error < 0 || sandbox->count == 0)
+		return error;
+	return install(sandbox->steps, sandbox->count);
 }
 
 int sv_sandbox_prepare(void)

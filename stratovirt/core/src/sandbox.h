@@ -13,8 +13,8 @@ struct sandbox {
 	uint64_t steps[SANDBOX_MAX_STEPS];
 };
 
-/* Confines the calling thread, which is told apart by its name. One that cannot be confined ends the process:
- * it must not run. */
-void sandbox_enter(const struct sandbox *sandbox, const char *thread_name);
+/* Confines the calling thread, which is told apart by its name; 0 or -errno. One that cannot be confined must
+ * not serve its guest. */
+int sandbox_enter(const struct sandbox *sandbox, const char *thread_name);
 
 #endif
