@@ -11,7 +11,7 @@ from stratovirt.control.qmp.commands.queries import VERSION
 from stratovirt.control.qmp.framing import Framer, FramingError
 from stratovirt.control.qmp.registry import execute, shortened
 from stratovirt.control.qmp.throttle import REFUSAL, Bucket
-from stratovirt.errors import QmpError, StratovirtError
+from stratovirt.errors import QmpError, StratovirtError, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,8 +138,10 @@ class Session:
             reply: Message = {"return": self._execute(request)} if in_time else _REFUSAL.copy()
         except QmpError as error:
             reply = _error(error.kind, error.message) if in_time else _REFUSAL.copy()
-        except StratovirtError as error:
-            reply = _error("GenericError", f"{error.message}; {error.hint}" if error.hint else error.message)
+        except (StratovirtError, OSError, ImportError, MemoryError) as error:
+            # What the host refuses is no end of the machine, whether it was foreseen or not.
+            words = told(error)
+            reply = _error("GenericError", f"{words.message}; {words.hint}" if words.hint else words.message)
         if "id" in request:
             reply["id"] = request["id"]
         self._send(reply)
