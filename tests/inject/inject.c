@@ -2,9 +2,10 @@
  * ARGUMENT...
  *
  * Tasks (threads, and processes that are forked) have numbers in the order in which they are made, from 0.
- * INDEX is that of the call among those of its task; it fails with ERROR if its system call number is NUMBER,
- * else nothing does. With a TASK of -1 nothing fails, and each call is reported. A task that has a filter of
- * system calls is let go. Addresses are not random, so that two runs make the same calls.
+ * INDEX is that of the call among those of its task, futex left out; it fails with ERROR if its system call
+ * number is NUMBER, else nothing does. With a TASK of -1 nothing fails, and each call is reported. A task
+ * that has a filter of system calls is let go. Addresses are not random, so that two runs make the same
+ * calls.
  *
  * Lines of REPORT:
  *   call TASK INDEX NUMBER ARGUMENT1 [PATH]   ARGUMENT1: in hexadecimal, the second one of the call;
@@ -148,6 +149,8 @@ static void enter(struct task *task, struct user_regs_struct *regs)
 	int number = (int)(task - tasks);
 	char path[MAX_PATH];
 
+	if (regs->orig_rax == SYS_futex) /* comes and goes with the moment */
+		return;
 	if (wanted_task < 0) {
 		read_path(task->pid, regs, path);
 		fprintf(report, "call %d %ld %lld %llx %s\n", number, task->index, regs->orig_rax, regs->rsi,

@@ -236,7 +236,7 @@ def complaints(outcome: Outcome, *, background: bool) -> list[str]:
         f"status {outcome.status}": outcome.status not in {0, 1, 2},
         f"left behind: {outcome.left}": outcome.left,
         "the terminal is not as it was": not outcome.terminal_is_sane,
-        "it shows its insides": re.search(r"Traceback|internal error|Fatal Python|\.py\b", outcome.errors),
+        "it shows its insides": re.search(r"Traceback|internal error|Fatal Python", outcome.errors),
         "it ends well and its guest did not run": outcome.status == 0
         and not background
         and outcome.output != b"hello\n",
