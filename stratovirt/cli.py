@@ -10,11 +10,16 @@ import gc
 import os
 import sys
 
-from stratovirt import image
+try:
+    from stratovirt import image
 
-image.use()  # before anything that may come from it
+    image.use()  # before anything that may come from it
 
-from stratovirt.errors import StratovirtError, UsageError  # noqa: E402
+    from stratovirt import log
+    from stratovirt.errors import StratovirtError, UsageError, told
+except (ImportError, OSError) as unreadable:
+    os.write(2, f"stratovirt: load the program: {unreadable}\n  hint: install the package again\n".encode())
+    os._exit(1)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,12 +50,13 @@ def _guarded(argv: list[str]) -> int:
         return error.exit_status
     except BrokenPipeError:
         return 1
+    except Exception as error:  # noqa: BLE001 - a user gets words, whatever it is
+        _report(told(error))
+        return 1
 
 
 def _report(error: StratovirtError) -> None:
     """Tell the user; a log is told too, and where it is standard error nothing is said twice."""
-    from stratovirt import log
-
     log.error(f"{error.message} ({error.hint})" if error.hint else error.message)
     if log.has_file() or not log.is_on("error"):
         _print_error(error)

@@ -72,12 +72,35 @@ class QmpError(StratovirtError):
         self.kind = kind
 
 
-def internal(error: BaseException) -> str:
-    """Return one line about a mistake in this program."""
-    place = ""
+def told(error: BaseException) -> StratovirtError:
+    """Return what a user is told of any exception: of those that nobody foresaw, the step that failed."""
+    if isinstance(error, StratovirtError):
+        return error
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return StratovirtError("there is no memory for the process", "raise its limit (ulimit -v, cgroup)")
+    files, functions, line = _way(error)
+    loading = "<module>" in functions or any(file.startswith("<frozen importlib") for file in files)
+    if loading or isinstance(error, ImportError):
+        hint = "can this user read the whole installed package?"
+        return StratovirtError(f"load a part of the program: {text}", hint)
+    if isinstance(error, OSError):
+        step = functions[-1].removesuffix(".__init__").rpartition(".")[2].replace("_", " ").strip()
+        return HostError(f"{step} {error.filename or ''}".strip(), error, "has the process met a limit?")
+    place = f"{os.path.basename(files[-1])}:{line}"
+    return StratovirtError(
+        f"internal error at {place}: {type(error).__name__}: {text}", "this is a bug: please report it"
+    )
+
+
+def _way(error: BaseException) -> tuple[list[str], list[str], int]:
+    """Return file and function of each call that led to an exception, and the line of the last one."""
+    files, functions, line = [""], [""], 0
     trace = error.__traceback__
     while trace is not None:
-        place = f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+        code = trace.tb_frame.f_code
+        files.append(code.co_filename)
+        functions.append(code.co_qualname)
+        line = trace.tb_lineno
         trace = trace.tb_next
-    text = " ".join(str(error).split())
-    return f"internal error at {place}: {type(error).__name__}: {text}"
+    return files, functions, line

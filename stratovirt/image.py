@@ -123,7 +123,11 @@ class Image:
 
     def _load(self, start: int, end: int) -> Any:
         """Return what the file has there; it is as trusted as the sources beside it."""
-        return marshal.loads(os.pread(self._fd, end - start, self._base + start))  # noqa: S302
+        try:
+            data = os.pread(self._fd, end - start, self._base + start)
+        except OSError as error:
+            raise ImportError(f"{self._folder}/{NAME}: {error.strerror}") from error
+        return marshal.loads(data)  # noqa: S302
 
 
 def use() -> None:
@@ -134,7 +138,10 @@ def use() -> None:
     except OSError:
         return
     # Who started us without standard input gets this number for it: control.signals fills it, not we.
-    image = read(folder, fd) if fd > 2 else None
+    try:
+        image = read(folder, fd) if fd > 2 else None
+    except OSError:
+        image = None
     if image is None:
         os.close(fd)
     else:

@@ -45,7 +45,11 @@ def open_log(log: Log) -> None:
     _state.threshold = LEVELS.index(wanted if wanted in LEVELS else log.level)
     _state.json = log.format == "json"
     _state.path = log.file or ""
-    reopen()
+    try:
+        reopen()
+    except HostError:
+        _state.threshold, _state.path = -1, ""
+        raise
 
 
 def reopen() -> None:

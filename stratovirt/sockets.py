@@ -47,6 +47,11 @@ class UnixListener:
         self.socket = sock
         self.what = what or self.what
         self._inode = _inode(path)
+        if self._inode is None:
+            # It could not be told from somebody else's at the end.
+            self.socket.close()
+            os.unlink(path)
+            raise _Refused(OSError(ENOENT, "it is gone again"), "name a folder that others leave alone")
 
     @classmethod
     def bind(cls, path: str, what: str = "") -> Self:
@@ -55,6 +60,8 @@ class UnixListener:
             return cls(path, _listening(path), what)
         except _Refused as refused:
             raise HostError(f"listen on {what or cls.what} {path}", refused.error, refused.hint) from refused
+        except OSError as error:
+            raise HostError(f"listen on {what or cls.what} {path}", error) from error
 
     @property
     def fd(self) -> int:
@@ -70,7 +77,7 @@ class UnixListener:
             if _inode(self.path) == self._inode:
                 os.unlink(self.path)
         except OSError as error:
-            raise HostError(f"remove {self.what} {self.path}", error, "remove it by hand") from error
+            raise HostError(f"remove {self.what} {self.path}", error, _close_hint(error)) from error
         finally:
             self.socket.close()
 
@@ -94,7 +101,11 @@ def _listening(path: str) -> socket:
         # Before bind, which on Linux gives the file this mode: at no time can others connect.
         os.fchmod(sock.fileno(), 0o600)
         _bind(sock, path)
-        sock.listen(BACKLOG)
+        try:
+            sock.listen(BACKLOG)
+        except OSError:
+            os.unlink(path)
+            raise
     except BaseException:
         sock.close()
         raise
@@ -142,6 +153,12 @@ def _refuse_if_live(path: str) -> None:
         probe.close()
     in_use = OSError(EADDRINUSE, "a running program listens there")
     raise _Refused(in_use, "name another path, or end that program")
+
+
+def _close_hint(error: OSError) -> str:
+    if error.errno == EACCES and os.geteuid() == 0:
+        return 'remove it by hand: root\'s capabilities were dropped; capabilities = "keep" leaves them'
+    return "remove it by hand"
 
 
 def _inode(path: str) -> tuple[int, int] | None:

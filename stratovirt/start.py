@@ -70,8 +70,8 @@ def _run(document: Vm, daemon: Daemon | None) -> int:
         machine = build(document)
         try:
             return _serve(machine, listener, daemon)
-        except signals.Interrupted:
-            machine.close()
+        except BaseException:
+            machine.close()  # harmless when that was done before
             raise
     finally:
         if listener is not None:
@@ -88,9 +88,11 @@ def _serve(machine: Machine, listener: Listener | None, daemon: Daemon | None) -
     _settle()
     if machine.document.log is not None:
         _log_start(machine.document)
-    if daemon is not None:
-        daemon.runs()
-    return serve(machine, listener)
+    return serve(machine, listener, _in_foreground if daemon is None else daemon.runs)
+
+
+def _in_foreground() -> None:
+    """Tell nobody that the machine runs: whoever started it sees it."""
 
 
 def _log_start(document: Vm) -> None:

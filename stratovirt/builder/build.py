@@ -19,7 +19,7 @@ def build(document: Vm) -> Machine:
     board = boards.load(document.machine.arch, document.machine.type)
     chassis = Chassis(CoreVm(), board)
     try:
-        _filter_threads(document, chassis)
+        _confine_threads(document, chassis)
         ram = memory.allocate(document.memory, chassis)
         chassis.core.describe_memory(page_size=ram.page_size, shared=ram.shared)
         offset = 0
@@ -38,13 +38,14 @@ def build(document: Vm) -> Machine:
     return Machine(document, chassis)
 
 
-def _filter_threads(document: Vm, chassis: Chassis) -> None:
-    """See to it that no thread of the core begins without its filter of system calls."""
+def _confine_threads(document: Vm, chassis: Chassis) -> None:
+    """See to it that no thread of the core begins with capabilities, or without its filter."""
+    from stratovirt import sandbox
+
+    sandbox.confine_core_threads(chassis.core.handle, capabilities=document.process.keeps_capabilities())
     seccomp = document.process.seccomp
     if seccomp is False:
         return
-    from stratovirt import sandbox
-
     sandbox.filter_core_threads(chassis.core.handle, log_only=seccomp == "log")
 
 

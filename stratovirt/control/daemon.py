@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from stratovirt.errors import HostError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -16,16 +18,19 @@ class Daemon:
 
     def __init__(self, report: int) -> None:
         self._report = report
+        self._null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 
     def runs(self) -> None:
         """Let go of the parent's terminal, and let the parent end well. Until now errors were seen there."""
-        null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        if null > 2:
-            os.close(null)
-        os.write(self._report, _RUNS)
-        os.close(self._report)
+            os.dup2(self._null, fd, inheritable=False)  # no program is executed any more
+        os.close(self._null)
+        try:
+            os.write(self._report, _RUNS)
+        except BrokenPipeError:
+            return  # somebody has ended the parent, and the machine runs
+        finally:
+            os.close(self._report)
 
 
 def detach() -> Daemon:
@@ -33,15 +38,18 @@ def detach() -> Daemon:
 
     Before the first thread. Descriptors, folder and umask stay as they are.
     """
-    result, report = os.pipe2(os.O_CLOEXEC)
-    if os.fork():
-        os.close(report)
-        _end_as_told(result)
-    os.close(result)
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    return Daemon(report)
+    try:
+        result, report = os.pipe2(os.O_CLOEXEC)
+        if os.fork():
+            os.close(report)
+            _end_as_told(result)
+        os.close(result)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        return Daemon(report)
+    except OSError as error:
+        raise HostError("go into the background", error, "may this user have more processes?") from error
 
 
 def _end_as_told(result: int) -> NoReturn:

@@ -24,8 +24,12 @@ class Pidfile:
         for _ in range(ATTEMPTS):
             _refuse_if_held(path)
             fd = _write_new(path)
-            if _is_at(fd, path):
-                return cls(path, fd)
+            try:
+                if _is_at(fd, path):
+                    return cls(path, fd)
+            except OSError as error:
+                os.unlink(path)
+                raise HostError(f"pidfile {path}: look at it", error) from error
             os.close(fd)  # somebody else came first
         raise StratovirtError(
             f"pidfile {path}: other programs keep taking it", hint="name a file of your own"
@@ -35,10 +39,14 @@ class Pidfile:
         """Remove the file, if it is still ours."""
         if self._fd < 0:
             return
-        if _is_at(self._fd, self.path):
-            os.unlink(self.path)
-        os.close(self._fd)
-        self._fd = -1
+        try:
+            if _is_at(self._fd, self.path):
+                os.unlink(self.path)
+        except OSError as error:
+            raise HostError(f"pidfile {self.path}: remove", error, hint="remove it by hand") from error
+        finally:
+            os.close(self._fd)
+            self._fd = -1
 
 
 def _refuse_if_held(path: str) -> None:

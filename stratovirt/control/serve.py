@@ -9,10 +9,12 @@ from stratovirt.control.loop import Loop
 from stratovirt.control.notices import Notices
 from stratovirt.control.qmp.events import BlockIoError, Shutdown
 from stratovirt.control.signals import ENDING, HANGUP, Interrupted, SignalSource
-from stratovirt.errors import StratovirtError, internal
+from stratovirt.errors import StratovirtError, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stratovirt.control.console import Console
     from stratovirt.control.listener import Listener
     from stratovirt.control.machine_protocol import MachineEvent, ServedMachine
@@ -23,9 +25,12 @@ SEVERE = ("io-error", "host-error")  # what the guest wanted did not happen
 DRAIN_S = 1.0  # how long a client can take to read the last words
 
 
-def serve(machine: ServedMachine, listener: Listener | None) -> int:
-    """Serve until the end; return the exit status, or raise what made the machine fail. Leaves nothing."""
-    return _Service(machine, listener).run()
+def serve(machine: ServedMachine, listener: Listener | None, started: Callable[[], None]) -> int:
+    """Serve until the end; return the exit status, or raise what made the machine fail. Leaves nothing.
+
+    `started` is called when everything stands, before the first client is answered.
+    """
+    return _Service(machine, listener).run(started)
 
 
 class _Service:
@@ -42,11 +47,12 @@ class _Service:
         self._last_event: Event | None = None
         self._failure: Exception | None = None
 
-    def run(self) -> int:
+    def run(self, started: Callable[[], None]) -> int:
         """Serve until the end."""
         try:
             self._start()
             self._enter_sandbox()
+            started()
             if self._last_event is None:
                 self._loop.run()
         except Interrupted:
@@ -63,11 +69,18 @@ class _Service:
             from stratovirt.control.qmp.server import Server
 
             self._server = Server(self._loop, self._listener, self._machine, self._end)
+        self._give_up_rights()
         if self._machine.document.serial is not None:
             from stratovirt.control.console import Console
 
             self._console = Console(self._loop, self._machine.feed_serial, self._leave)
             self._console.start()
+
+    def _give_up_rights(self) -> None:
+        """Give up all capabilities; before the console, whose guard is a program of its own."""
+        from stratovirt import sandbox
+
+        sandbox.confine_control_thread(capabilities=self._machine.document.process.keeps_capabilities())
 
     def _enter_sandbox(self) -> None:
         """Give up all system calls but those that serving takes, before the first answer."""
@@ -149,12 +162,8 @@ class _Service:
                 step()
             except Exception as error:  # noqa: BLE001 - the others still have to be done
                 self._failure = self._failure or error
-        if isinstance(self._failure, StratovirtError):
-            raise self._failure
         if self._failure is not None:
-            raise StratovirtError(
-                internal(self._failure), "this is a bug: please report it"
-            ) from self._failure
+            raise told(self._failure) from self._failure
 
     def _close_machine(self) -> None:
         self._loop.remove_reader(self._machine.events_fd)

@@ -40,9 +40,12 @@ def install() -> None:
     _fill_standard_descriptors()
     sys.unraisablehook = _on_unraisable
     _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-    for number in ENDING:
-        if number != _signal.SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
-            _signal.signal(number, _on_signal)
+    try:
+        for number in ENDING:
+            if number != _signal.SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
+                _signal.signal(number, _on_signal)
+    except OSError as error:
+        raise HostError("handle signals", error) from error
 
 
 def hold() -> None:

@@ -12,6 +12,7 @@ import termios as t
 from errno import ENOTTY
 
 from stratovirt.control.signals import ENDING
+from stratovirt.errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ class Terminal:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._saved = t.tcgetattr(fd)
+        try:
+            self._saved = t.tcgetattr(fd)
+        except t.error as error:
+            raise HostError("read the terminal's mode", OSError(*error.args)) from error
         # Now, and not once the terminal is ours: a process that serves a machine can start no other one.
         self._guard: _Guard | None = _Guard(fd, self._saved)
         self._is_raw = False
@@ -52,7 +56,10 @@ class Terminal:
         if self._guard is not None and not self._is_raw:
             self._guard.watch()
         self._is_raw = True
-        t.tcsetattr(self._fd, t.TCSANOW, _raw(self._saved))
+        try:
+            t.tcsetattr(self._fd, t.TCSANOW, _raw(self._saved))
+        except t.error as error:
+            raise HostError("make the terminal raw", OSError(*error.args)) from error
 
     def restore(self) -> None:
         """Put it back; harmless when done before."""

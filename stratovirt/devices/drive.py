@@ -107,6 +107,12 @@ class Disk:
         chassis.drive_names[lib.sv_virtio_id(out[0])] = self.name
         chassis.live["drive", self.name] = self
 
+    def prepare(self) -> None:
+        """Make what an image that comes later is served by; a host that has no io_uring serves it without."""
+        from stratovirt.core import lib
+
+        lib.sv_blk_prepare(self._handle)
+
     def plug(self, path: str, *, readonly: bool, direct: bool, serial: str = "", lock: str = "auto") -> None:
         """Put an image in; StratovirtError when there is one already, or this one cannot be used."""
         from stratovirt.core import check, ffi, lib

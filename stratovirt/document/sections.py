@@ -97,3 +97,12 @@ class Process(Record):
     seccomp: str | bool = switch(
         "Filter the system calls of the process; log only tells what it would forbid", ("log",), default=True
     )
+    capabilities: str = choice(
+        "What a process that root starts does with its capabilities once the machine is made",
+        ("drop", "keep"),
+        default="drop",
+    )
+
+    def keeps_capabilities(self) -> bool:
+        """Tell whether the process keeps what it could do at its start."""
+        return self.capabilities == "keep"

@@ -31,6 +31,11 @@ class Machine:
         """Start the vCPUs, or park them when the document says freeze."""
         frozen = self.document.process.freeze
         self._core.start_vcpus(parked=frozen)
+        # What can only be made now, and not once there are filters; the guest need not wait for it.
+        for item in self._chassis.live.values():
+            prepare = getattr(item, "prepare", None)
+            if prepare is not None:
+                prepare()
         self.status = "paused" if frozen else "running"
 
     def pause(self) -> None:

@@ -1,6 +1,8 @@
-"""Filters of system calls: a thread may make the calls of its kind, and a forbidden one ends the process."""
+"""What threads give up: system calls, by a filter for their kind, and all capabilities (docs/sandbox.md)."""
 
 from __future__ import annotations
+
+import os
 
 from stratovirt.core import check, ffi, lib
 from stratovirt.errors import StratovirtError
@@ -12,7 +14,30 @@ if TYPE_CHECKING:
     from stratovirt.core._core import CData
     from stratovirt.sandbox.filters import Calls, Rule
 
+OPENED_LATER = 2048  # descriptors: of QMP's clients, connections of vsock and consoles, what is plugged in
+
 _HINT = "use a kernel with seccomp filters, or start with -disable-seccomp (process.seccomp = false)"
+
+
+def confine_core_threads(machine: CData, *, capabilities: bool) -> None:
+    """Have no program gain rights, and threads of the core, none made yet, begin without capabilities.
+
+    With `capabilities` they have those of the process.
+    """
+    check("give up new privileges", lib.sv_confine_process())
+    if not capabilities:
+        lib.sv_confine_threads(machine)
+
+
+def confine_control_thread(*, capabilities: bool) -> None:
+    """Have the calling thread give up its capabilities, unless it keeps `capabilities`; bound open files."""
+    if not capabilities:
+        check("give up the capabilities", lib.sv_confine_thread(), 'capabilities = "keep" goes without')
+    try:
+        used = max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        return  # without /proc nobody knows how many there are: the limit of whoever started us stands
+    check("bound the open files", lib.sv_confine_files(used + OPENED_LATER))
 
 
 def filter_core_threads(machine: CData, *, log_only: bool) -> None:
@@ -57,8 +82,6 @@ def _condition(rule: Rule) -> Condition:
 
 
 def _architecture() -> int:
-    import os
-
     machine = os.uname().machine
     known = {"x86_64": lib.AUDIT_ARCH_X86_64, "aarch64": lib.AUDIT_ARCH_AARCH64}
     if machine not in known:

@@ -85,7 +85,6 @@ IOTHREAD: Calls = {
     "shutdown": None,
     "close": None,
     "fcntl": _one_of(1, "F_DUPFD_CLOEXEC"),
-    "io_uring_setup": None,  # an image that is plugged in
     "mmap": _NO_CODE,
     "munmap": None,
     "mprotect": _NO_CODE,

@@ -34,6 +34,7 @@ ALL_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO
 # From all of them down: a kernel may lack the last ones.
 _OFFLOAD_SETS = (ALL_OFFLOADS, ALL_OFFLOADS & ~TUN_F_UFO, TUN_F_CSUM, 0)
 
+_HAND_OVER = "pass an open one (fd=, or getfd to a running machine, which has no capabilities)"
 _CLONE_HINTS = {
     errno.ENOENT: "load the module (modprobe tun), or give the container the device",
     errno.ENODEV: "load the module (modprobe tun)",
@@ -132,9 +133,9 @@ def _attach_hint(error: OSError, name: str, queues: int, *, existed: bool) -> st
             f"another process has it; `ip tuntap` and `fuser {CLONE_DEVICE}` tell which, or name another tap"
         )
     if error.errno in {errno.EPERM, errno.EACCES} and existed:
-        return f"it belongs to another user: as root, `ip link delete {name}` and `{make}`"
+        return f"it belongs to another user: as root, `ip link delete {name}` and `{make}`, or {_HAND_OVER}"
     if error.errno in {errno.EPERM, errno.EACCES}:
-        return f"it does not exist, and this user may not make it: as root, `{make}`"
+        return f"it does not exist, and this process may not make it: as root, `{make}`, or {_HAND_OVER}"
     if error.errno == errno.EINVAL and queues > 1:
         return f"it is no tap, or was made for one queue: as root, `ip link delete {name}` and `{make}`"
     if error.errno == errno.EINVAL:

@@ -209,3 +209,15 @@ def test_a_client_cannot_fill_the_table_of_descriptors(served: Served, client: C
         send_fds(client, {"execute": "query-status"}, *[0] * 16)
 
     assert len(os.listdir(f"/proc/{served.process.pid}/fd")) == before + 16
+
+
+def test_what_the_host_refuses_unforeseen_is_an_error_and_the_machine_runs_on(
+    client: Client, tmp_path: Path
+) -> None:
+    (tmp_path / "one too many").write_bytes(bytes(512))
+    add_image(client, f"{tmp_path}/one too many", "disk")
+    kind, text = call(client, "device_add", id="disk", driver="virtio-blk-mmio", addr="0x1")
+
+    assert kind == "GenericError"
+    assert "plug: Too many open files" in text
+    assert call(client, "query-status")["running"]

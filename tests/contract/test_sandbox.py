@@ -67,8 +67,12 @@ def test_all_that_a_list_names_is_let_through(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", LISTS)
 @pytest.mark.parametrize(
-    "call", ["execve", "execveat", "clone", "clone3", "fork", "ptrace", "prctl", "bind", "bpf"]
-)
+    "call",
+    [
+        "execve", "execveat", "clone", "clone3", "fork", "ptrace", "prctl", "capset", "prlimit64", "bind",
+        "bpf", "io_uring_setup", "io_uring_register",
+    ],
+)  # fmt: skip
 def test_what_nobody_needs_is_forbidden_to_all(kind: str, call: str) -> None:
     assert not answers(kind, call)
 

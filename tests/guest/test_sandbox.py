@@ -13,7 +13,7 @@ from tests.guest.vmm import Qmp, Vmm
 
 pytestmark = pytest.mark.kvm
 
-FILTERED, BARE = ("2", "1"), ("0", "0")  # seccomp mode and no_new_privs (proc(5))
+FILTERED, BARE = ("2", "1"), ("0", "1")  # seccomp mode and no_new_privs (proc(5))
 
 
 def states(pid: int) -> dict[str, tuple[str, str]]:
@@ -87,6 +87,27 @@ def test_a_filtered_machine_ends_well_by_a_signal(number: signal.Signals, tmp_pa
 
     assert (status, errors) == (0, "")
     assert not os.path.exists(tmp_path / "qmp")
+
+
+def rings(pid: int) -> int:
+    folder = Path(f"/proc/{pid}/fd")
+    return sum(os.readlink(link) == "anon_inode:[io_uring]" for link in folder.iterdir())
+
+
+def test_the_rings_of_empty_slots_are_there_before_the_filters(tmp_path: Path) -> None:
+    with Vmm(*machine(tmp_path)) as vmm:
+        qmp = Qmp(tmp_path / "qmp", vmm.deadline)
+        before = rings(vmm.process.pid)
+        drive = {"driver": "raw", "node-name": "n", "cache": {"direct": False}}
+        (tmp_path / "more").write_bytes(bytes(512))
+        qmp.call("blockdev-add", **drive, file={"driver": "file", "filename": str(tmp_path / "more")})
+        qmp.call("device_add", driver="virtio-blk-mmio", id="n", drive="n", addr="0x1")
+        after = rings(vmm.process.pid)
+        qmp.close()
+
+    if not before:
+        pytest.skip("this host has no io_uring")
+    assert before == after == 4  # one for each disk, with an image or without
 
 
 def test_a_disk_is_plugged_and_unplugged_inside_the_filters(tmp_path: Path) -> None:

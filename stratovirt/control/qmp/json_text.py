@@ -39,14 +39,24 @@ def _parts() -> tuple[Callable[[str, int], tuple[Any, int]], Callable[[object, i
     try:
         from _json import encode_basestring_ascii, make_encoder, make_scanner
     except ImportError:
-        from json import JSONEncoder
-        from json.scanner import py_make_scanner  # type: ignore[attr-defined]
-
-        plain = JSONEncoder(separators=(",", ":"), allow_nan=False)
-        return py_make_scanner(_Rules), lambda value, _level: (plain.encode(value),)
+        return _plain_parts()
     # Arguments: cycles seen, default, string encoder, indent, separators, sort keys, skip keys, allow NaN.
     encoder = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, False)  # noqa: FBT003
     return make_scanner(_Rules), encoder  # type: ignore[arg-type]
+
+
+def _plain_parts() -> tuple[Callable[[str, int], tuple[Any, int]], Callable[[object, int], tuple[str, ...]]]:
+    """Return the same from what `json` has in Python."""
+    from json import JSONEncoder, decoder
+    from json.scanner import py_make_scanner  # type: ignore[attr-defined]
+
+    class Rules(_Rules):
+        parse_object = staticmethod(decoder.JSONObject)  # type: ignore[attr-defined]
+        parse_array = staticmethod(decoder.JSONArray)  # type: ignore[attr-defined]
+        parse_string = staticmethod(decoder.scanstring)  # type: ignore[attr-defined]
+
+    plain = JSONEncoder(separators=(",", ":"), allow_nan=False)
+    return py_make_scanner(Rules), lambda value, _level: (plain.encode(value),)
 
 
 def _refuse(value: object) -> object:

@@ -11,7 +11,7 @@ from stratovirt.control.qmp.commands.queries import VERSION
 from stratovirt.control.qmp.framing import Framer, FramingError
 from stratovirt.control.qmp.registry import execute, shortened
 from stratovirt.control.qmp.throttle import REFUSAL, Bucket
-from stratovirt.errors import QmpError, StratovirtError, internal
+from stratovirt.errors import QmpError, StratovirtError, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,11 +138,12 @@ class Session:
             reply: Message = {"return": self._execute(request)} if in_time else _REFUSAL.copy()
         except QmpError as error:
             reply = _error(error.kind, error.message) if in_time else _REFUSAL.copy()
-        except StratovirtError as error:
-            reply = _error("GenericError", f"{error.message}; {error.hint}" if error.hint else error.message)
+        except (StratovirtError, OSError, ImportError, MemoryError) as error:
+            # What the host refuses is no end of the machine, whether it was foreseen or not.
+            reply = _told(error)
         except Exception as error:  # noqa: BLE001 - a mistake in a command must not cost the guest its life
-            log.error(f"QMP: {internal(error)}")
-            reply = _error("GenericError", f"{internal(error)}; this is a bug: please report it")
+            log.error(f"QMP: {told(error).message}")
+            reply = _told(error)
         if "id" in request:
             reply["id"] = request["id"]
         self._send(reply)
@@ -210,6 +211,11 @@ def _parse(message: bytes | FramingError) -> Message:
 
 def _error(kind: str, desc: str) -> Message:
     return {"error": {"class": kind, "desc": desc}}
+
+
+def _told(error: Exception) -> Message:
+    words = told(error)
+    return _error("GenericError", f"{words.message}; {words.hint}" if words.hint else words.message)
 
 
 _REFUSAL = _error("OperationThrottled", REFUSAL)

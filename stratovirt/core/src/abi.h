@@ -254,3 +254,19 @@ int sv_sandbox_enter(const uint64_t *program, int count);
 /* [any] Where the line about a forbidden call goes too, beside stderr, in JSON or not; -1 for nowhere. The
  * caller keeps it open. */
 void sv_sandbox_log(int fd, int json);
+/* [any] Makes the io_uring that an image will be served by that is put in later, when no thread can make one
+ * any more; -errno where the host has none, which is no failure: such an image is served without. From the
+ * control thread, and before its filter. */
+int sv_blk_prepare(struct sv_virtio *device);
+
+/* [any] No program that this process or one of its threads to come executes ever has more rights. */
+int sv_confine_process(void);
+/* [setup] Threads that are made from here on begin by giving up all capabilities. */
+void sv_confine_threads(struct sv_vm *vm);
+/* [setup] Waits for the I/O threads to begin; -errno of one that could not be confined, and does not serve.
+ */
+int sv_iothreads_ready(struct sv_vm *vm);
+/* [any] The calling thread gives up all capabilities, those that a program could inherit too. */
+int sv_confine_thread(void);
+/* [any] No descriptor gets a number of `most` or more from here on; a limit that is lower stays. */
+int sv_confine_files(uint64_t most);

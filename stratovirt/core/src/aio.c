@@ -39,14 +39,18 @@ int64_t aio_run(int fd, const struct aio_op *op)
 
 int aio_open(struct aio *aio, int fd, int engine, uint32_t depth)
 {
-	int error;
+	int error = 0;
 
-	*aio = (struct aio){.fd = fd};
+	*aio = (struct aio){.fd = fd, .kept = aio->kept};
 	if (engine == SV_AIO_SYNC)
 		return 0;
 	if (engine != SV_AIO_URING && engine != SV_AIO_AUTO)
 		return -EINVAL;
-	error = uring_open(&aio->uring, depth);
+	if (aio->kept)
+		aio->uring = aio->kept;
+	else
+		error = uring_open(&aio->uring, depth);
+	aio->kept = NULL;
 	/* Not built in, forbidden, or over a limit of locked memory: plain system calls always work. */
 	return engine == SV_AIO_AUTO ? 0 : error;
 }
@@ -54,8 +58,16 @@ int aio_open(struct aio *aio, int fd, int engine, uint32_t depth)
 void aio_close(struct aio *aio)
 {
 	if (aio->uring)
-		uring_close(aio->uring);
+		aio->kept = aio->uring;
 	aio->uring = NULL;
+}
+
+void aio_free(struct aio *aio)
+{
+	aio_close(aio);
+	if (aio->kept)
+		uring_close(aio->kept);
+	aio->kept = NULL;
 }
 
 int aio_event_fd(const struct aio *aio)

@@ -27,15 +27,18 @@ struct uring;
 struct aio {
 	int fd;              /* of the image; not owned */
 	struct uring *uring; /* NULL for plain system calls */
+	struct uring *kept;  /* a ring that no image uses at the moment */
 	struct aio_op *done; /* ended and not reaped */
 	uint32_t in_flight;  /* started and not reaped */
 };
 
 /* engine is an SV_AIO_*; depth bounds the operations in flight. SV_AIO_URING fails where the host has none.
- */
+ * Before the first call *aio is all zeroes. */
 int aio_open(struct aio *aio, int fd, int engine, uint32_t depth);
-/* Nothing may be in flight. */
+/* Nothing may be in flight. A ring is kept for the next aio_open(): by then none can be made any more. */
 void aio_close(struct aio *aio);
+/* Closes what is kept too. */
+void aio_free(struct aio *aio);
 /* A descriptor that is readable when there is something to reap, or -1 when aio_reap() never has to wait. */
 int aio_event_fd(const struct aio *aio);
 

@@ -128,6 +128,7 @@ struct blk {
 	uint32_t alignment; /* of O_DIRECT; 1 for none */
 	struct aio aio;
 	struct io_source completions; /* of the engine, when it has any */
+	struct sv_iothread *watched;  /* who watches them, or NULL */
 	uint8_t *bounce;              /* NULL until an image wants alignment */
 	struct blk_list ended;        /* went out of the engine while the device was to stop */
 };

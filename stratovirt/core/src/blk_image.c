@@ -17,8 +17,11 @@ _Static_assert(offsetof(struct blk_config_space, unused1) + 3 == CONFIG_SIZE, "n
 /* Closes the image; nothing of it is in flight. */
 static void close_image(struct blk *blk)
 {
-	aio_close(&blk->aio); /* and with its descriptor the place in the epoll */
-	blk->aio.fd = -1;     /* what a stop left over fails */
+	if (blk->watched)
+		iothread_remove(blk->watched, &blk->completions);
+	blk->watched = NULL;
+	aio_close(&blk->aio);
+	blk->aio.fd = -1; /* what a stop left over fails */
 	if (blk->fd >= 0)
 		close(blk->fd);
 	blk->fd = -1;
@@ -27,6 +30,7 @@ static void close_image(struct blk *blk)
 void blk_destroy(struct blk *blk)
 {
 	close_image(blk);
+	aio_free(&blk->aio);
 	if (blk->timer.fd >= 0)
 		close(blk->timer.fd);
 	for (uint32_t i = 0; i < blk->queue_count; i++)
@@ -50,10 +54,13 @@ static int open_engine(struct blk *blk, struct sv_iothread *io, int engine)
 {
 	int error = aio_open(&blk->aio, blk->fd, engine, BLK_QUEUE_SIZE * blk->queue_count);
 
-	if (error < 0)
+	if (error < 0 || !blk->aio.uring)
 		return error;
 	blk->completions = (struct io_source){aio_event_fd(&blk->aio), blk_on_completions, blk};
-	return blk->completions.fd >= 0 ? iothread_add(io, &blk->completions, EPOLLIN) : 0;
+	error = iothread_add(io, &blk->completions, EPOLLIN);
+	if (error == 0)
+		blk->watched = io;
+	return error;
 }
 
 static int open_image(struct blk *blk, struct sv_iothread *io, const struct sv_blk_config *config)
@@ -186,6 +193,34 @@ int sv_blk_create(struct sv_vm *vm, const struct sv_blk_config *config, struct s
 	}
 	*out = &blk->device;
 	return 0;
+}
+
+struct handover {
+	struct blk *blk;
+	struct uring *ring;
+};
+
+static void keep_ring(void *context)
+{
+	struct handover *handover = context;
+
+	handover->blk->aio.kept = handover->ring;
+}
+
+int sv_blk_prepare(struct sv_virtio *device)
+{
+	struct blk *blk = (struct blk *)device;
+	struct handover handover = {blk, NULL};
+	int error;
+
+	if (device->ops != &blk_ops)
+		return -EINVAL;
+	if (blk->aio.uring || blk->aio.kept)
+		return 0;
+	error = uring_open(&handover.ring, BLK_QUEUE_SIZE * blk->queue_count);
+	if (error == 0)
+		iothread_call(device->io, keep_ring, &handover);
+	return error;
 }
 
 static void show_capacity(struct blk *blk, uint64_t sectors)

@@ -36,6 +36,8 @@ struct sv_iothread {
 	struct io_call *calls;
 	bool stop;
 	bool ended;
+	bool ready;  /* it has begun; with a failure it only runs the calls that came before it ended */
+	int failure; /* -errno of what it had to do first */
 };
 
 /* Nothing reads the counter: with EPOLLET each write is an event of its own. */
@@ -71,7 +73,7 @@ static bool run_calls(struct sv_iothread *io)
 		call->done = true; /* the caller's stack: not ours from here on */
 		pthread_cond_broadcast(&io->called);
 	}
-	stop = io->stop;
+	stop = io->stop || io->failure < 0;
 	io->ended = stop;
 	pthread_mutex_unlock(&io->lock);
 	return stop;
@@ -89,11 +91,26 @@ static void dispatch(struct sv_iothread *io)
 	io->batch_count = 0;
 }
 
+static bool begin(struct sv_iothread *io)
+{
+	int error = sandbox_enter(io->sandbox, io->name);
+
+	pthread_mutex_lock(&io->lock);
+	io->failure = error;
+	io->ready = true;
+	pthread_cond_broadcast(&io->called);
+	pthread_mutex_unlock(&io->lock);
+	return error == 0;
+}
+
 static void *thread_main(void *argument)
 {
 	struct sv_iothread *io = argument;
 
-	sandbox_enter(io->sandbox, io->name);
+	if (!begin(io)) {
+		run_calls(io);
+		return NULL;
+	}
 	for (;;) {
 		int count = epoll_wait(io->epoll_fd, io->batch, BATCH, -1);
 
@@ -290,6 +307,24 @@ int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **
 	vm->iothread_count = slot + 1;
 	*out = vm->iothreads[slot];
 	return 0;
+}
+
+int sv_iothreads_ready(struct sv_vm *vm)
+{
+	int error = 0;
+
+	for (int i = 0; i < vm->iothread_count && error == 0; i++) {
+		struct sv_iothread *io = vm->iothreads[i];
+
+		if (!io)
+			continue;
+		pthread_mutex_lock(&io->lock);
+		while (!io->ready)
+			pthread_cond_wait(&io->called, &io->lock);
+		error = io->failure;
+		pthread_mutex_unlock(&io->lock);
+	}
+	return error;
 }
 
 static void read_tid(void *context)

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "confine.h"
 #include "sv.h"
 
 #define LINE_SIZE   256
@@ -131,24 +132,15 @@ static int install(const uint64_t *steps, uint16_t count)
 	return syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
 }
 
-void sandbox_enter(const struct sandbox *sandbox, const char *name)
+int sandbox_enter(const struct sandbox *sandbox, const char *name)
 {
-	struct line line = {.length = 0};
 	int error;
 
-	if (sandbox->count == 0)
-		return;
 	strncpy(thread_name, name, NAME_SIZE - 1);
-	error = install(sandbox->steps, sandbox->count);
-	if (error == 0)
-		return;
-	add(&line, "the system calls of thread ");
-	add(&line, name);
-	add(&line, " cannot be filtered: error ");
-	add_number(&line, (unsigned int)-error);
-	add(&line, "; the process ends");
-	say(&line);
-	_exit(1);
+	error = sandbox->no_capabilities ? confine_thread() : 0;
+	if (error < 0 || sandbox->count == 0)
+		return error;
+	return install(sandbox->steps, sandbox->count);
 }
 
 int sv_sandbox_prepare(void)

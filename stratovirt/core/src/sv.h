@@ -32,7 +32,9 @@ struct vcpu {
 	uint64_t run_size;
 	pthread_t thread;
 	bool started;
-	int tid; /* under pause_lock; 0 until the thread runs */
+	int tid; /* 0 until the thread has begun; this and the next one under pause_lock until sv_vcpus_start
+		    ends */
+	int failure; /* -errno when it could not be confined, and does not run */
 };
 
 struct mapping {

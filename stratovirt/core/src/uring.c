@@ -73,21 +73,60 @@ static void find_parts(struct uring *uring, const struct io_uring_params *params
 		uring->sq_array[i] = i;
 }
 
+/* A ring does what fill() asks for and nothing else, whoever writes entries: filters of system calls do not
+ * see them. */
+static int restrict_to_images(int fd)
+{
+	struct io_uring_restriction allowed[] = {
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
+	};
+	unsigned int count = sizeof(allowed) / sizeof(allowed[0]);
+
+	if (syscall(__NR_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS, allowed, count) < 0)
+		return -errno;
+	return syscall(__NR_io_uring_register, fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0 ? -errno : 0;
+}
+
+/* Returns the descriptor of a ring, which closes on exec by itself, or -errno. */
+static int set_up(uint32_t depth, struct io_uring_params *params)
+{
+	int fd;
+	int error;
+
+	*params = (struct io_uring_params){.flags = IORING_SETUP_R_DISABLED};
+	fd = (int)syscall(__NR_io_uring_setup, depth, params);
+	if (fd < 0 && errno == EINVAL) { /* before Linux 5.10, which has no restrictions */
+		*params = (struct io_uring_params){0};
+		fd = (int)syscall(__NR_io_uring_setup, depth, params);
+		return fd < 0 ? -errno : fd;
+	}
+	if (fd < 0)
+		return -errno;
+	error = restrict_to_images(fd);
+	if (error == 0)
+		return fd;
+	close(fd);
+	return error;
+}
+
 int uring_open(struct uring **out, uint32_t depth)
 {
 	/* One mapping for both rings, entries that are copied at submission, no completion that gets lost,
 	 * and, with Linux 5.6, fallocate: the last bit stands for it. */
 	const uint32_t needed =
 	    IORING_FEAT_SINGLE_MMAP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
-	struct io_uring_params params = {0};
+	struct io_uring_params params;
 	struct uring *uring = calloc(1, sizeof(*uring));
 	int error;
 
 	if (!uring)
 		return -ENOMEM;
-	uring->fd = (int)syscall(__NR_io_uring_setup, depth, &params); /* close-on-exec by itself */
+	uring->fd = set_up(depth, &params);
 	if (uring->fd < 0) {
-		error = -errno;
+		error = uring->fd;
 		goto free_uring;
 	}
 	error = -ENOSYS;

@@ -170,24 +170,36 @@ static void thread_name(const struct vcpu *vcpu, char *name)
 	snprintf(name, NAME_SIZE, "CPU %d/KVM", vcpu->index);
 }
 
+/* Gives up what a vCPU does not need, and says that the thread is there; false when it must not run. */
+static bool begin(struct vcpu *vcpu)
+{
+	struct sv_vm *vm = vcpu->vm;
+	int tid = (int)syscall(SYS_gettid);
+	char name[NAME_SIZE];
+	int error;
+
+	thread_name(vcpu, name);
+	error = sandbox_enter(&vm->sandboxes[SV_SANDBOX_VCPU], name);
+	pthread_mutex_lock(&vm->pause_lock);
+	vcpu->tid = tid;
+	vcpu->failure = error;
+	pthread_cond_broadcast(&vm->pause_change);
+	pthread_mutex_unlock(&vm->pause_lock);
+	return error == 0;
+}
+
 static void *thread_main(void *argument)
 {
 	struct vcpu *vcpu = argument;
 	struct sv_vm *vm = vcpu->vm;
-	char name[NAME_SIZE];
 	sigset_t kick;
 
 	current = vcpu;
-	pthread_mutex_lock(&vm->pause_lock);
-	vcpu->tid = (int)syscall(SYS_gettid);
-	pthread_cond_broadcast(&vm->pause_change);
-	pthread_mutex_unlock(&vm->pause_lock);
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
-	thread_name(vcpu, name);
-	sandbox_enter(&vm->sandboxes[SV_SANDBOX_VCPU], name);
-	run(vcpu);
+	if (begin(vcpu))
+		run(vcpu);
 	pthread_mutex_lock(&vm->pause_lock);
 	vm->running--;
 	pthread_cond_broadcast(&vm->pause_change);
@@ -242,6 +254,31 @@ static int start_thread(struct sv_vm *vm, struct vcpu *vcpu)
 	return -error;
 }
 
+/* Waits until the thread is there; returns its failure. */
+static int wait_begun(struct sv_vm *vm, const struct vcpu *vcpu)
+{
+	int failure;
+
+	pthread_mutex_lock(&vm->pause_lock);
+	while (vcpu->started && vcpu->tid == 0)
+		pthread_cond_wait(&vm->pause_change, &vm->pause_lock);
+	failure = vcpu->failure;
+	pthread_mutex_unlock(&vm->pause_lock);
+	return failure;
+}
+
+static int start_threads(struct sv_vm *vm)
+{
+	int error = 0;
+
+	for (int i = 0; i < vm->vcpu_count && error == 0; i++)
+		error = start_thread(vm, &vm->vcpus[i]);
+	/* The guest runs already, but for a vCPU that could not be confined. */
+	for (int i = 0; i < vm->vcpu_count && error == 0; i++)
+		error = wait_begun(vm, &vm->vcpus[i]);
+	return error;
+}
+
 int sv_vcpus_start(struct sv_vm *vm, int parked)
 {
 	struct sigaction action = {.sa_handler = on_kick};
@@ -251,30 +288,17 @@ int sv_vcpus_start(struct sv_vm *vm, int parked)
 		return -errno;
 	vm->pause_wanted = parked != 0;
 	update_attention_locked(vm);
-	for (int i = 0; i < vm->vcpu_count; i++) {
-		error = start_thread(vm, &vm->vcpus[i]);
-		if (error < 0) {
-			vcpus_stop(vm);
-			return error;
-		}
-	}
-	return 0;
+	error = start_threads(vm);
+	if (error < 0)
+		vcpus_stop(vm);
+	return error;
 }
 
 int sv_vcpu_tid(struct sv_vm *vm, int index)
 {
-	struct vcpu *vcpu;
-	int tid;
-
 	if (index < 0 || index >= vm->vcpu_count)
 		return -EINVAL;
-	vcpu = &vm->vcpus[index];
-	pthread_mutex_lock(&vm->pause_lock);
-	while (vcpu->started && vcpu->tid == 0) /* made, and not run yet: it takes no longer than a switch */
-		pthread_cond_wait(&vm->pause_change, &vm->pause_lock);
-	tid = vcpu->tid;
-	pthread_mutex_unlock(&vm->pause_lock);
-	return tid;
+	return vm->vcpus[index].tid;
 }
 
 int sv_pause(struct sv_vm *vm)

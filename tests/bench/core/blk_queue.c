@@ -84,7 +84,7 @@ static double bare(int image, int engine)
 	static uint8_t buffers[DEPTH][BLOCK];
 	static struct aio_op ops[DEPTH];
 	static struct iovec iovs[DEPTH];
-	struct aio aio;
+	struct aio aio = {0};
 	uint32_t state = 1;
 	uint64_t cpu;
 
@@ -107,7 +107,7 @@ static double bare(int image, int engine)
 		}
 	}
 	cpu = now_of(CLOCK_THREAD_CPUTIME_ID) - cpu;
-	aio_close(&aio);
+	aio_free(&aio);
 	return (double)cpu / REQUESTS;
 }
 

@@ -6,6 +6,7 @@ to the log pipe, one line each; what its threads would tell is read from the eve
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -46,6 +47,8 @@ class FakeSlot:
         name = str(backend.get("path") or backend.get("tap") or backend.get("fds"))
         if name.endswith("bad"):
             raise StratovirtError(f"open {name}: it is bad", hint="name a better one")
+        if name.endswith("one too many"):
+            raise OSError(errno.EMFILE, "Too many open files")
         self._held = name
         self._note(f"plug {sorted(backend.items())}")
 

@@ -151,7 +151,7 @@ class Client:
         while True:
             try:
                 self.socket.connect(str(path))
-            except (FileNotFoundError, ConnectionRefusedError):
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):  # not yet, or too many wait
                 assert time.monotonic() < deadline, f"{path} never listened"
                 select.select([], [], [], 0.002)  # only another try can tell
             else:

@@ -81,3 +81,18 @@ def test_what_is_no_json_is_never_written() -> None:
         json_text.line({"a": {1, 2}})
     with pytest.raises(ValueError, match=r"."):
         json_text.line(float("inf"))
+
+
+@pytest.mark.parametrize("text", ['{"a": [1, 2.5, "b", null, true]}', "[]", '"\\u00e9"', "-1e3"])
+def test_an_interpreter_without_the_c_parts_does_the_same(text: str) -> None:
+    scan, encode = json_text._plain_parts()
+    value, end = scan(text, 0)
+
+    assert (value, end) == (json.loads(text), len(text))
+    assert "".join(encode(value, 0)) == json.dumps(value, separators=(",", ":"))
+
+
+def test_without_the_c_parts_numbers_are_finite_too() -> None:
+    scan, _ = json_text._plain_parts()
+    with pytest.raises(ValueError, match="too large"):
+        scan("1e999", 0)

@@ -1,0 +1,280 @@
+"""A start with every kind of object that it can leave behind, in which one system call fails.
+
+The calls are those of the program itself: from when its first module is loaded, in each thread until that is
+filtered. What the interpreter does before is not ours to report; it may only not hang and leave nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from stratovirt.core import lib
+from tests.core.build import CORE, ROOT
+from tests.guest import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TOOL = ROOT / "build" / "inject"
+SOURCE = Path(__file__).parent / "inject.c"
+NAMES = {
+    lib.sv_syscall_number(name.encode()): name
+    for name in re.findall(r"CALL\((\w+)\)", (CORE / "syscall_names.h").read_text())
+}
+# What fails with something else than EIO. None: it cannot fail, or the C library ends the process by itself.
+ERRORS: dict[str, int | None] = {
+    **dict.fromkeys(("openat", "dup", "dup2", "dup3", "fcntl", "eventfd2", "epoll_create1"), errno.EMFILE),
+    **dict.fromkeys(("timerfd_create", "socket", "pipe2", "io_uring_setup", "memfd_create"), errno.EMFILE),
+    **dict.fromkeys(("mmap", "mremap", "mprotect", "munmap", "brk", "madvise", "epoll_ctl"), errno.ENOMEM),
+    **dict.fromkeys(("clone", "clone3", "fork", "vfork"), errno.EAGAIN),
+    **dict.fromkeys(("bind", "listen", "newfstatat", "io_uring_register"), errno.EACCES),
+    **dict.fromkeys(("capset", "prctl", "prlimit64", "fchmod", "setsid", "rt_sigaction"), errno.EPERM),
+    **dict.fromkeys(("write", "ftruncate", "rename"), errno.ENOSPC),
+    "flock": errno.ENOLCK,
+    "seccomp": errno.EINVAL,
+    **dict.fromkeys(("futex", "uname", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid"), None),
+    **dict.fromkeys(("exit", "exit_group", "execve", "rt_sigreturn", "arch_prctl", "set_tid_address"), None),
+    **dict.fromkeys(("rt_sigprocmask", "set_robust_list", "rseq", "wait4", "getrandom", "brk"), None),
+}  # fmt: skip
+# An eventfd is full only when nobody reads its counter, which is an event then; a pipe's ends do not fail.
+NEVER = {("write", "anon_inode"), ("read", "pipe"), ("close", "pipe")}
+NOTICE = "stratovirt: Ctrl-A x ends the machine, Ctrl-A h shows help"  # to whoever sits at the terminal
+PROFILE = """
+version = 1
+[boot]
+kernel = "{kernel}"
+[memory]
+path = "{folder}/memory"
+[qmp]
+socket = "qmp"
+[log]
+file = "log"
+[iothread.io1]
+[drive.d]
+file = "disk"
+direct = false
+iothread = "io1"
+[console.c]
+path = "console"
+[vsock]
+guest_cid = 3
+backend = "unix"
+socket = "vsock"
+[rng]
+file = "/dev/urandom"
+[balloon]
+[process]
+pidfile = "pid"
+"""
+GIVEN = {"memory", "disk", "vm.toml", "log", "report"}  # what may be there afterwards
+ATTEMPTS = 3  # to meet a call that another thread has moved
+
+
+class Call(NamedTuple):
+    """A system call of a start: the one of that index of that task."""
+
+    task: int
+    place: int
+    name: str
+    argument: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.task}:{self.place}({self.argument:x} {self.path})"
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What makes it another call than the others: not the module that is imported, not the vCPU."""
+        place = self.path if "/stratovirt/" not in self.path and "/lib/" not in self.path else "module"
+        detail = self.argument if self.name == "ioctl" else 0
+        return self.task, self.name, place.replace("/proc/", "", 1), detail
+
+
+class Outcome(NamedTuple):
+    """What became of a start."""
+
+    failed: bool  # the call did fail
+    hang: bool
+    status: int
+    others: tuple[int, ...]  # of other processes that ended
+    output: bytes
+    errors: str
+    left: set[str]
+    terminal_is_sane: bool
+
+
+def build() -> Path:
+    """Return the program that makes calls fail."""
+    if not TOOL.exists() or TOOL.stat().st_mtime < SOURCE.stat().st_mtime:
+        TOOL.parent.mkdir(exist_ok=True)
+        flags = [
+            "-std=gnu11",
+            "-D_GNU_SOURCE",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Wshadow",
+            "-Wconversion",
+            "-Werror",
+        ]
+        subprocess.run(["gcc", *flags, "-o", str(TOOL), str(SOURCE)], check=True)
+    return TOOL
+
+
+class Start:
+    """One start: in the foreground at a terminal, or in the background."""
+
+    def __init__(self, folder: Path, *, background: bool) -> None:
+        self.folder = folder
+        self.background = background
+
+    def record(self) -> list[Call]:
+        """Return the calls of a start in which none fails, those of the interpreter's own start left out."""
+        self.leave_alone()
+        calls = [
+            Call(int(task), int(index), NAMES.get(int(number), number), int(argument, 16), path)
+            for kind, task, index, number, argument, path in (
+                line.split(" ", 5)
+                for line in (self.folder / "report").read_text(errors="replace").split("\n")
+                if line.startswith("call ")
+            )
+        ]
+        begin = next(call.place for call in calls if self._is_first(call))
+        return [
+            call
+            for call in calls
+            if (call.task > 0 or call.place >= begin)
+            and ERRORS.get(call.name, errno.EIO) is not None
+            and (call.name, call.path.partition(":")[0]) not in NEVER
+        ]
+
+    def leave_alone(self) -> Outcome:
+        """Start without any call that fails."""
+        return self._run(Call(-1, 0, "read", 0, ""), 0)
+
+    def _is_first(self, call: Call) -> bool:
+        """Tell the first call that is of interest; the way into the background begins with a pipe."""
+        return call.name == "pipe2" if self.background else call.path.endswith("stratovirt/errors.py")
+
+    def fail(self, call: Call) -> Outcome | None:
+        """Start with a call that fails; None when it was not met again."""
+        error = ERRORS.get(call.name, errno.EIO)
+        assert error is not None
+        for _ in range(ATTEMPTS):
+            outcome = self._run(call, error)
+            if outcome.failed:
+                return outcome
+        return None
+
+    def _run(self, call: Call, error: int) -> Outcome:
+        self._prepare()
+        keyboard, line = pty.openpty()
+        before = termios.tcgetattr(line)
+        number = next(number for number, name in NAMES.items() if name == call.name)
+        words = [str(build()), "report", *map(str, (call.task, call.place, number, error))]
+        done = subprocess.run(
+            [*words, sys.executable, "-m", "stratovirt", "run", "vm.toml"],
+            stdin=line,
+            capture_output=True,
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": "0",
+                "PYTHONPATH": str(ROOT),
+                "STRATOVIRT_LOG_LEVEL": "info",
+            },
+            check=False,
+        )
+        sane = termios.tcgetattr(line) == before
+        os.close(keyboard)
+        os.close(line)
+        return self._outcome(done, sane=sane)
+
+    def _prepare(self) -> None:
+        memory = self.folder / "memory"
+        memory.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.iterdir():
+            if not path.is_dir():
+                path.unlink()
+        with (self.folder / "disk").open("wb") as disk:
+            disk.truncate(1 << 20)
+        more = "daemonize = true\n" if self.background else "[serial]\n"
+        text = PROFILE.format(kernel=tiny.build("hello"), folder=self.folder) + more
+        (self.folder / "vm.toml").write_text(text)
+
+    def _outcome(self, done: subprocess.CompletedProcess[bytes], *, sane: bool) -> Outcome:
+        lines = [line.split() for line in (self.folder / "report").read_text().splitlines()]
+        ends = {int(words[1]): int(words[2]) for words in lines if words[0] == "ended"}
+        left = {path.name for path in self.folder.iterdir()} - GIVEN
+        left |= {f"memory/{path.name}" for path in (self.folder / "memory").iterdir()}
+        return Outcome(
+            ["failed"] in lines,
+            ["hang"] in lines,
+            ends.pop(0, -1),
+            tuple(ends.values()),
+            done.stdout,
+            done.stderr.decode(errors="replace"),
+            left,
+            sane,
+        )
+
+
+def complaints(outcome: Outcome, *, background: bool) -> list[str]:
+    """Return what is wrong with an outcome: nothing, for a start that failed as it should or carried on."""
+    lines = [line for line in outcome.errors.splitlines() if line != NOTICE]
+    wrong = {
+        "it hangs": outcome.hang,
+        f"status {outcome.status}": outcome.status not in {0, 1, 2},
+        f"left behind: {outcome.left}": outcome.left,
+        "the terminal is not as it was": not outcome.terminal_is_sane,
+        "it shows its insides": re.search(r"Traceback|internal error|Fatal Python", outcome.errors),
+        "it ends well and its guest did not run": outcome.status == 0
+        and not background
+        and outcome.output != b"hello\n",
+        "it ends well with a message": outcome.status == 0 and lines,
+        "not one message": outcome.status != 0
+        and sum(line.startswith("stratovirt: ") for line in lines) != 1,
+        "the parent's status is not true": background
+        and (outcome.status == 0) != (bool(outcome.others) and not any(outcome.others)),
+    }
+    return [text for text, is_so in wrong.items() if is_so]
+
+
+def sample(calls: Iterable[Call], each: int) -> list[Call]:
+    """Return as many calls of each kind, spread over those that there are."""
+    kinds: dict[tuple[object, ...], list[Call]] = {}
+    for call in calls:
+        kinds.setdefault(call.kind, []).append(call)
+    return [call for found in kinds.values() for call in found[:: max(len(found) // each, 1)][:each]]
+
+
+def run(folder: Path, calls: list[Call], *, background: bool) -> tuple[int, list[str]]:
+    """Let each of some calls fail; return how many did, and a line about each start that went wrong."""
+    workers = min(len(os.sched_getaffinity(0)), 4)
+    met: list[Call] = []
+
+    def some(worker: int) -> list[str]:
+        start = Start(folder / str(worker), background=background)
+        found = []
+        for call in calls[worker::workers]:
+            outcome = start.fail(call)
+            if outcome is None:
+                continue
+            met.append(call)
+            wrong = complaints(outcome, background=background)
+            if wrong:
+                found.append(f"{call}: {'; '.join(wrong)}: {outcome.errors[-700:]!r}")
+        return found
+
+    with ThreadPoolExecutor(workers) as pool:
+        wrong = [line for lines in pool.map(some, range(workers)) for line in lines]
+    return len(met), wrong
