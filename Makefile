@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check core unit guests assets packages bench bench-guest fuzz contracts clean
+.PHONY: help demo test check core unit guests soak assets packages bench bench-guest fuzz contracts clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,16 +30,29 @@ check: core ## linters, formats and types
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
 unit: core ## the tests that run on any host: units, contracts, C under sanitizers, tiny guests
-	$(BIN)/python -m pytest -m "not linux"
+	$(BIN)/python -m pytest -m "not linux and not soak"
 
 guests: core assets ## the tests that boot Linux: on this host if it can, else in one boot of the nested rig
 	@rm -f build/guests.passed
 	@for try in 1 2 3; do \
 		STRATOVIRT_PASSED=build/guests.passed \
-			$(RIG) linux --writable build --timeout 2400 -- $(BIN)/python -m pytest -m linux tests/guest; \
+			$(RIG) linux --writable build --timeout 2400 -- $(BIN)/python -m pytest -m "linux and not soak" tests/guest; \
 		status=$$?; test $$status -eq 125 || exit $$status; \
 		echo "the rig stopped by itself: what has not passed yet is run in a new one"; \
 	done; exit 125
+
+soak: core assets ## the long half: faults, ends and load for half an hour; writes docs/soak.md
+	@rm -f build/soak-host.jsonl build/soak-rig.jsonl build/soak.passed
+	@STRATOVIRT_SOAK=build/soak-host.jsonl \
+		$(BIN)/python -m pytest -m "soak and not linux" tests/soak; host=$$?; \
+	for try in 1 2 3 4 5 6; do \
+		STRATOVIRT_SOAK=build/soak-rig.jsonl STRATOVIRT_PASSED=build/soak.passed \
+			$(RIG) linux --writable build --timeout 3000 -- \
+			$(BIN)/python -m pytest -m "soak and linux" tests/soak; \
+		status=$$?; test $$status -eq 125 || break; \
+	done; \
+	$(BIN)/python -m tests.soak.report build/soak-host.jsonl build/soak-rig.jsonl; \
+	test $$host -eq 0 -a $$status -eq 0
 
 core: $(INSTALLED) ## build the C core in place
 	@$(BIN)/python -W ignore setup.py -q build_ext --inplace
