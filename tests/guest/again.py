@@ -1,4 +1,4 @@
-"""Hooks of the suites that run machines: what they need of the host, and a run that goes on where one froze."""
+"""Hooks of the suites that run machines: what they need of the host, and how a run goes on in a new rig."""
 
 from __future__ import annotations
 

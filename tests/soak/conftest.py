@@ -1,6 +1,6 @@
 """The long half: runs only when the marker expression names it (make soak), and keeps each test's figures.
 
-A test says its figures by `record_property(name, value)`; they are a row of docs/soak.md (tests/soak/report.py).
+A test says its figures by `record_property(name, value)`: a row of docs/soak.md (tests/soak/report.py).
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import os
 
-import pytest
+from typing import TYPE_CHECKING
 
 from tests.guest import again
+
+if TYPE_CHECKING:
+    import pytest
 
 RESULTS = os.environ.get("STRATOVIRT_SOAK", "")  # a file of JSON lines, one for each test
 
