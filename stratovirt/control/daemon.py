@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _RUNS = b"1"
+_FAILED = b"0"
+_KILLED = """\
+stratovirt: the process in the background ended before the machine ran, and could not say why
+  hint: was it killed, or out of memory? The host's log knows (dmesg)
+"""
 
 
 class Daemon:
@@ -26,6 +31,12 @@ class Daemon:
             os.close(null)
         os.write(self._report, _RUNS)
         os.close(self._report)
+        self._report = -1
+
+    def ends(self) -> None:
+        """Let the parent know, if it still waits, that whatever happened has been, or will be, said."""
+        if self._report >= 0:
+            os.write(self._report, _FAILED)
 
 
 def detach() -> Daemon:
@@ -46,5 +57,7 @@ def detach() -> Daemon:
 
 def _end_as_told(result: int) -> NoReturn:
     """Wait for the machine to run, or for its process to end: what went wrong it has said itself."""
-    status = 0 if os.read(result, 1) == _RUNS else 1
-    os._exit(status)
+    word = os.read(result, 1)
+    if not word:
+        os.write(2, _KILLED.encode())
+    os._exit(0 if word == _RUNS else 1)

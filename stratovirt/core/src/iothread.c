@@ -93,6 +93,7 @@ static void *thread_main(void *argument)
 {
 	struct sv_iothread *io = argument;
 
+	mem_fault_unblock();
 	sandbox_enter(io->sandbox, io->name);
 	for (;;) {
 		int count = epoll_wait(io->epoll_fd, io->batch, BATCH, -1);

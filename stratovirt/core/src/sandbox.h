@@ -15,4 +15,7 @@ struct sandbox {
  * that cannot be filtered ends the process: it must not run. */
 void sandbox_enter(const struct sandbox *sandbox, const char *thread_name);
 
+/* Tells on stderr and in the log why the process is about to end; may be called by a signal handler. */
+void sandbox_say(const char *text);
+
 #endif

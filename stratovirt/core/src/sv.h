@@ -80,6 +80,11 @@ void mem_unmap(struct sv_vm *vm);
  * advice; 0 or -errno. */
 int mem_populate_piece(uint8_t *from, uint64_t size, int advice);
 
+/* mem_fault.c: a page of a watched mapping that the host does not have ends the process, with a line. */
+int mem_fault_watch(const void *host, uint64_t size); /* 0 or -errno */
+void mem_fault_forget(const void *host);
+void mem_fault_unblock(void); /* by each thread that was made with every signal blocked */
+
 /* irq.c: an interrupt line behind an irqfd; with vm->fd -1 it is a bare eventfd that tests read. */
 int irq_open(struct sv_vm *vm, uint32_t gsi);
 void irq_raise(int fd);

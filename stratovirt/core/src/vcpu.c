@@ -114,6 +114,11 @@ static void exit_mmio(struct vcpu *vcpu)
 
 	if (size > sizeof(value))
 		return;
+	/* Nobody answers there but the host, and it has no page. */
+	if (guestmem_slice(&vcpu->vm->memory, run->mmio.phys_addr, 1)) {
+		report_failure(vcpu, EFAULT);
+		return;
+	}
 	if (run->mmio.is_write) {
 		memcpy(&value, run->mmio.data, size);
 		bus_write(&vcpu->vm->mmio, run->mmio.phys_addr, size, value);
@@ -185,6 +190,7 @@ static void *thread_main(void *argument)
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	mem_fault_unblock();
 	thread_name(vcpu, name);
 	sandbox_enter(&vm->sandboxes[SV_SANDBOX_VCPU], name);
 	run(vcpu);

@@ -29,22 +29,20 @@ static uint64_t read_number(void)
 	}
 }
 
-/* Reads sector 0 to a place; returns what request() does. */
-static uint32_t request_into(uint64_t place)
+/* Reads sector 0, and has the device write its outcome to a place that nobody has touched; returns it. */
+static uint64_t status_at(uint64_t place)
 {
 	uint16_t before = used->index;
 
 	header->type = 0;
 	header->sector = 0;
-	status_byte = 0xee;
 	set_desc(0, (uint64_t)header, 16, NEXT, 1);
-	set_desc(1, place, 512, NEXT | WRITE, 2);
-	set_desc(2, (uint64_t)&status_byte, 1, WRITE, 0);
+	set_desc(1, (uint64_t)buffer, 512, NEXT | WRITE, 2);
+	set_desc(2, place, 1, WRITE, 0);
 	offer(0);
 	while (used->index == before)
-		if (reg_read(STATUS) & NEEDS_RESET)
-			return 0x100;
-	return status_byte;
+		;
+	return *(volatile uint8_t *)place;
 }
 
 static uint64_t obey(uint8_t command, uint64_t number)
@@ -63,8 +61,8 @@ static uint64_t obey(uint8_t command, uint64_t number)
 	case 't': /* touches a page */
 		*(volatile uint64_t *)number = number;
 		return *(volatile uint64_t *)number;
-	case 'd': /* reads into a page that only the device touches; its outcome */
-		return request_into(number);
+	case 'd':
+		return status_at(number);
 	case 'b': /* jumps to where no memory is: KVM has to give up */
 		__asm__ volatile("jmp *%0" : : "r"(0x30000000ull));
 		return 0;
