@@ -110,6 +110,7 @@ def test_huge_pages_that_somebody_else_has_taken_end_the_machine_with_the_reason
     try:
         with obeying(tmp_path, *words, "-machine", "microvm,mem-share=on") as vmm:
             assert vmm.ask("r 0") == 0
+            assert vmm.ask(f"t {UNTOUCHED:x}") == UNTOUCHED
             take_away(file, UNTOUCHED)
             vmm.type(f"{command}\n".encode())
             status, _, errors = vmm.finish()

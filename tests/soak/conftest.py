@@ -40,7 +40,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         "figures": dict(report.user_properties),
         "reason": str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "",
     }
-    again.append(RESULTS, json.dumps(row))
+    again.append(RESULTS, json.dumps(row, default=str))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -106,6 +106,7 @@ void iothread_stop(struct sv_iothread *io); /* joins; handlers run no more */
 void iothread_free(struct sv_iothread *io);
 
 /* virtio.c */
+void virtio_stop(struct sv_virtio *device); /* has its I/O thread wait for what is in flight, for good */
 void virtio_free(struct sv_virtio *device); /* after its iothread was stopped */
 
 /* uart.c, board.c */

@@ -1,4 +1,4 @@
-#include "virtio.h"
+#include "disk.h"
 
 #define LINE_STATUS 5
 #define DATA_READY  1
@@ -82,7 +82,7 @@ static uint64_t obey(uint8_t command, uint64_t number)
 void guest_main(void *zero_page)
 {
 	(void)zero_page;
-	start_device_with(BLK_F_FLUSH);
+	start_disk();
 	print("obeys\n");
 	for (;;) {
 		uint8_t command = read_byte();

@@ -1,4 +1,4 @@
-#include "virtio.h"
+#include "disk.h"
 
 #define SECTORS 2048u
 
@@ -7,7 +7,7 @@
 void guest_main(void *zero_page)
 {
 	(void)zero_page;
-	start_device_with(BLK_F_FLUSH);
+	start_disk();
 	print("begins\n");
 	for (uint64_t number = 1;; number++) {
 		uint32_t outcome;

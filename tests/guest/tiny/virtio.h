@@ -40,7 +40,9 @@ enum {
 #define INDIRECT 4
 
 #define QUEUE_SIZE 8
-#define WINDOW     (MMIO_BASE)
+#ifndef WINDOW
+#define WINDOW (MMIO_BASE)
+#endif
 
 struct desc {
 	uint64_t address;
