@@ -66,10 +66,11 @@ class Vmm:
     def read_until(self, wanted: bytes) -> bytes:
         """Read serial output until it holds `wanted`; return all of it."""
         while wanted not in self.output:
-            self._read_more(f"no {wanted!r} in {self.output[-2000:]!r}")
+            self.read_more(f"no {wanted!r} in {self.output[-2000:]!r}")
         return self.output
 
-    def _read_more(self, missing: str) -> None:
+    def read_more(self, missing: str) -> None:
+        """Read what comes next; `missing` is said when nothing does."""
         ready, _, _ = select.select([self._out], [], [], self.left())
         assert ready, missing
         piece = os.read(self._out.fileno(), 65536)
@@ -91,7 +92,7 @@ class Vmm:
     def answer(self, before: int) -> int:
         """Return the number of the line that follows the first `before` bytes of output."""
         while b"\n" not in self.output[before:]:
-            self._read_more(f"no answer in {self.output[-2000:]!r}")
+            self.read_more(f"no answer in {self.output[-2000:]!r}")
         return int(self.output[before:].split()[1], 16)
 
     def read_available(self) -> None:
