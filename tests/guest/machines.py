@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-TIMEOUT_S = 20
+TIMEOUT_S = 60  # a rig on a loaded host is slow
 MIB = 1 << 20
 SECTOR = 512
 RECORD_SECTORS = 2048  # of records.c
