@@ -5,13 +5,13 @@ PYTHON ?= python3
 RIG := $(PYTHON) -m tests.rig
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-C_FILES := $(wildcard stratovirt/core/src/*.[ch] tests/core/*.[ch] tests/bench/core/*.[ch] tests/fuzz/*.[ch] tests/guest/tiny/*.[ch] tests/guest/programs/*.c tests/inject/*.c)
+C_FILES := $(wildcard stratovirt/core/src/*.[ch] tests/core/*.[ch] tests/bench/core/*.[ch] tests/fuzz/*.[ch] tests/guest/tiny/*.[ch] tests/guest/programs/*.c tests/guest/shims/*.c tests/inject/*.c)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check core unit guests assets packages bench bench-guest fuzz contracts clean
+.PHONY: help demo test check core unit guests soak assets packages bench bench-guest fuzz contracts clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,10 +36,24 @@ guests: core assets ## the tests that boot Linux: on this host if it can, else i
 	@rm -f build/guests.passed
 	@for try in 1 2 3; do \
 		STRATOVIRT_PASSED=build/guests.passed \
-			$(RIG) linux --writable build --timeout 2400 -- $(BIN)/python -m pytest -m linux -n 2 --dist loadgroup tests/guest; \
+			$(RIG) linux --writable build --timeout 2400 -- \
+			$(BIN)/python -m pytest -m "linux and not soak" -n 2 --dist loadgroup tests/guest; \
 		status=$$?; test $$status -eq 125 || exit $$status; \
 		echo "the rig stopped by itself: what has not passed yet is run in a new one"; \
 	done; exit 125
+
+soak: core assets ## the long half: faults, ends and load for half an hour; writes docs/soak.md
+	@rm -f build/soak-host.jsonl build/soak-rig.jsonl build/soak.passed
+	@STRATOVIRT_SOAK=build/soak-host.jsonl \
+		$(BIN)/python -m pytest -m "soak and not linux" tests/soak; host=$$?; \
+	for try in 1 2 3 4 5 6; do \
+		STRATOVIRT_SOAK=build/soak-rig.jsonl STRATOVIRT_PASSED=build/soak.passed \
+			$(RIG) linux --writable build --timeout 3000 -- \
+			$(BIN)/python -m pytest -m "soak and linux" tests/soak; \
+		status=$$?; test $$status -eq 125 || break; \
+	done; \
+	$(BIN)/python -m tests.soak.report build/soak-host.jsonl build/soak-rig.jsonl; \
+	test $$host -eq 0 -a $$status -eq 0
 
 core: $(INSTALLED) ## build the C core in place
 	@$(BIN)/python -W ignore setup.py -q build_ext --inplace

@@ -36,6 +36,9 @@ def start(document: Vm) -> int:
                 pidfile.close()
     except signals.Interrupted:
         return 0
+    finally:
+        if daemon is not None:
+            daemon.ends()
 
 
 def _prepare(document: Vm) -> Daemon | None:

@@ -84,6 +84,10 @@ class _Service:
 
     def _enter_sandbox(self) -> None:
         """Give up all system calls but those that serving takes, before the first answer."""
+        from stratovirt import sandbox
+
+        fd, json = log.target()
+        sandbox.tell_last_words(fd, json=json)
         seccomp = self._machine.document.process.seccomp
         if seccomp is False:
             return
@@ -91,10 +95,7 @@ class _Service:
         import fcntl  # noqa: F401
         import mmap  # noqa: F401
 
-        from stratovirt import sandbox
-
-        fd, json = log.target()
-        sandbox.filter_control_thread(log_only=seccomp == "log", log_fd=fd, log_json=json)
+        sandbox.filter_control_thread(log_only=seccomp == "log")
 
     def _end(self, event: Event) -> None:
         """Let the loop stop; the first reason counts."""

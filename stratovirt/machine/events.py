@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EFAULT
 
 from stratovirt.core import lib
 
@@ -13,6 +14,10 @@ _SUBERRORS = {
     2: "two exceptions at once",
     3: "a delivery that failed",
 }
+_NO_PAGE = (
+    "the host has no page left for guest memory: "
+    "its huge pages, or the file system of memory.path, have run out"
+)
 _CAUSES = {
     lib.SV_SHUTDOWN_POWEROFF: "poweroff",
     lib.SV_SHUTDOWN_RESET: "reset",
@@ -117,7 +122,7 @@ def _io_error(device: str, drive: str, data: tuple[int, ...]) -> Event:
 def _failure(vcpu: int, data: tuple[int, ...]) -> str:
     reason, detail, rip, error = data[:4]
     if error:
-        why = f"KVM_RUN failed: {os.strerror(error)}"
+        why = _NO_PAGE if error == EFAULT else f"KVM_RUN failed: {os.strerror(error)}"
     elif reason == KVM_EXIT_FAIL_ENTRY:
         why = f"the processor refused to enter the guest (hardware reason {detail:#x})"
     elif reason == KVM_EXIT_INTERNAL_ERROR:

@@ -51,10 +51,14 @@ def filter_core_threads(machine: CData, *, log_only: bool) -> None:
         )
 
 
-def filter_control_thread(*, log_only: bool, log_fd: int, log_json: bool) -> None:
-    """Filter the calling thread for good; a forbidden call is told on stderr and to `log_fd`, if not -1."""
+def tell_last_words(log_fd: int, *, json: bool) -> None:
+    """Have what ends the process at once be told in the log too, beside stderr; -1 for no log."""
+    lib.sv_sandbox_log(log_fd, json)
+
+
+def filter_control_thread(*, log_only: bool) -> None:
+    """Filter the calling thread for good."""
     check("filter system calls", lib.sv_sandbox_prepare(), _HINT)
-    lib.sv_sandbox_log(log_fd, log_json)
     steps = program(filters.CONTROL, log_only=log_only)
     check("filter system calls", lib.sv_sandbox_enter(ffi.new("uint64_t[]", steps), len(steps)), _HINT)
 

@@ -146,7 +146,8 @@ def test_a_thousand_clients_come_and_go(served: Served) -> None:
     assert seconds_to_be_served(served) < TIMEOUT_S  # when the last of them is through
 
     assert private_kib(served) - before < 1024
-    assert len(os.listdir(f"/proc/{served.process.pid}/fd")) <= descriptors
+    # The one that just went may be seen to go a moment later.
+    assert len(os.listdir(f"/proc/{served.process.pid}/fd")) <= descriptors + 1
 
 
 @pytest.mark.parametrize("item", [b"[]", b'"ab"', b"{}", b"-1"])

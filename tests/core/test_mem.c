@@ -1,8 +1,10 @@
 /* Guest memory on the host. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -190,6 +192,44 @@ static void only_hugetlbfs_has_huge_pages(void)
 	close(huge);
 }
 
+/* Lets a child read what the host does not have; returns how the child ended. */
+static int ends_reading(const volatile char *place)
+{
+	pid_t child = fork();
+	int status;
+
+	CHECK(child >= 0);
+	if (child == 0) {
+		close(STDERR_FILENO);
+		_exit(*place);
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	return status;
+}
+
+static void a_page_that_the_host_lost_ends_the_process_with_a_status_of_its_own(void)
+{
+	struct sv_vm *vm = machine();
+	int fd = file_of(2 * MIB);
+	void *map;
+	void *other;
+	int status;
+
+	CHECK(sv_mem_map(vm, fd, 2 * MIB, SV_MAP_SHARED, &map) == 0);
+	other = mmap(NULL, 2 * MIB, PROT_READ, MAP_SHARED, fd, 0);
+	CHECK(other != MAP_FAILED);
+	CHECK(ftruncate(fd, MIB) == 0);
+	status = ends_reading((char *)map + MIB);
+	CHECK(WIFEXITED(status));
+	EQUAL(WEXITSTATUS(status), 128 + SIGBUS);
+	status = ends_reading((char *)other + MIB); /* no guest's */
+	CHECK(!WIFEXITED(status) || WEXITSTATUS(status) != 128 + SIGBUS);
+	EQUAL(ends_reading(map), 0);
+	munmap(other, 2 * MIB);
+	close(fd);
+	sv_vm_destroy(vm);
+}
+
 int main(int argc, char **argv)
 {
 	RUN(memory_starts_where_huge_pages_can);
@@ -199,6 +239,7 @@ int main(int argc, char **argv)
 	RUN(every_page_is_there_after_populating);
 	RUN(touching_is_as_good_and_changes_nothing);
 	RUN(pages_that_the_host_does_not_have_are_an_error);
+	RUN(a_page_that_the_host_lost_ends_the_process_with_a_status_of_its_own);
 	RUN(only_hugetlbfs_has_huge_pages);
 	return 0;
 }

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Any
@@ -30,6 +30,7 @@ class Vmm:
         timeout: float = 60,
         fds: Sequence[int] = (),
         command: Sequence[str] = COMMAND,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.deadline = time.monotonic() + timeout
         self.process = subprocess.Popen(
@@ -38,6 +39,7 @@ class Vmm:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=fds,
+            env=env,
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None
@@ -64,12 +66,34 @@ class Vmm:
     def read_until(self, wanted: bytes) -> bytes:
         """Read serial output until it holds `wanted`; return all of it."""
         while wanted not in self.output:
-            ready, _, _ = select.select([self._out], [], [], self.left())
-            assert ready, f"no {wanted!r} in {self.output[-2000:]!r}"
-            piece = os.read(self._out.fileno(), 65536)
-            assert piece, f"ended without {wanted!r}: {self.output[-2000:]!r} {self._err.read()!r}"
-            self.output += piece
+            self.read_more(f"no {wanted!r} in {self.output[-2000:]!r}")
         return self.output
+
+    def read_more(self, missing: str) -> None:
+        """Read what comes next; `missing` is said when nothing does."""
+        ready, _, _ = select.select([self._out], [], [], self.left())
+        assert ready, missing
+        piece = os.read(self._out.fileno(), 65536)
+        assert piece, f"ended: {missing} {self._err.read()!r}"
+        self.output += piece
+
+    def type(self, keys: bytes) -> None:
+        """Give the serial port input; `stdin` was a pipe."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(keys)
+        self.process.stdin.flush()
+
+    def ask(self, command: str) -> int:
+        """Have the guest tests/guest/tiny/obey.c do something; return the number that it answers."""
+        before = len(self.output)
+        self.type(f"{command}\n".encode())
+        return self.answer(before)
+
+    def answer(self, before: int) -> int:
+        """Return the number of the line that follows the first `before` bytes of output."""
+        while b"\n" not in self.output[before:]:
+            self.read_more(f"no answer in {self.output[-2000:]!r}")
+        return int(self.output[before:].split()[1], 16)
 
     def read_available(self) -> None:
         """Read the serial output that is there."""

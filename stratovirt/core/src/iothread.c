@@ -93,8 +93,10 @@ static void dispatch(struct sv_iothread *io)
 
 static bool begin(struct sv_iothread *io)
 {
-	int error = sandbox_enter(io->sandbox, io->name);
+	int error;
 
+	mem_fault_unblock();
+	error = sandbox_enter(io->sandbox, io->name);
 	pthread_mutex_lock(&io->lock);
 	io->failure = error;
 	io->ready = true;

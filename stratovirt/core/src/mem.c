@@ -88,6 +88,8 @@ int sv_mem_map(struct sv_vm *vm, int fd, uint64_t size, int flags, void **out)
 	if (map == MAP_FAILED)
 		return -errno;
 	error = advise(map, size, flags);
+	if (error == 0)
+		error = mem_fault_watch(map, size);
 	if (error < 0) {
 		munmap(map, size);
 		return error;
@@ -101,6 +103,7 @@ void mem_unmap(struct sv_vm *vm)
 {
 	while (vm->map_count > 0) {
 		vm->map_count--;
+		mem_fault_forget(vm->maps[vm->map_count].host);
 		munmap(vm->maps[vm->map_count].host, vm->maps[vm->map_count].size);
 	}
 }

@@ -99,6 +99,14 @@ static void say(const struct line *line)
 		say_to(fd, "stratovirt: ", line, "\n");
 }
 
+void sandbox_say(const char *text)
+{
+	struct line line = {.length = 0};
+
+	add(&line, text);
+	say(&line);
+}
+
 static void on_forbidden(int number, siginfo_t *info, void *context)
 {
 	struct line line = {.length = 0};

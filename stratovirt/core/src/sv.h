@@ -82,6 +82,11 @@ void mem_unmap(struct sv_vm *vm);
  * advice; 0 or -errno. */
 int mem_populate_piece(uint8_t *from, uint64_t size, int advice);
 
+/* mem_fault.c: a page of a watched mapping that the host does not have ends the process, with a line. */
+int mem_fault_watch(const void *host, uint64_t size); /* 0 or -errno */
+void mem_fault_forget(const void *host);
+void mem_fault_unblock(void); /* by each thread that was made with every signal blocked */
+
 /* irq.c: an interrupt line behind an irqfd; with vm->fd -1 it is a bare eventfd that tests read. */
 int irq_open(struct sv_vm *vm, uint32_t gsi);
 void irq_raise(int fd);
@@ -103,6 +108,7 @@ void iothread_stop(struct sv_iothread *io); /* joins; handlers run no more */
 void iothread_free(struct sv_iothread *io);
 
 /* virtio.c */
+void virtio_stop(struct sv_virtio *device); /* has its I/O thread wait for what is in flight, for good */
 void virtio_free(struct sv_virtio *device); /* after its iothread was stopped */
 
 /* uart.c, board.c */

@@ -114,6 +114,11 @@ static void exit_mmio(struct vcpu *vcpu)
 
 	if (size > sizeof(value))
 		return;
+	/* Nobody answers there but the host, and it has no page. */
+	if (guestmem_slice(&vcpu->vm->memory, run->mmio.phys_addr, 1)) {
+		report_failure(vcpu, EFAULT);
+		return;
+	}
 	if (run->mmio.is_write) {
 		memcpy(&value, run->mmio.data, size);
 		bus_write(&vcpu->vm->mmio, run->mmio.phys_addr, size, value);
@@ -178,6 +183,7 @@ static bool begin(struct vcpu *vcpu)
 	char name[NAME_SIZE];
 	int error;
 
+	mem_fault_unblock();
 	thread_name(vcpu, name);
 	error = sandbox_enter(&vm->sandboxes[SV_SANDBOX_VCPU], name);
 	pthread_mutex_lock(&vm->pause_lock);

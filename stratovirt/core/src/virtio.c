@@ -206,12 +206,17 @@ static void stop_on_io_thread(struct sv_virtio *device, void (*work)(void *), vo
 	atomic_store(&device->stopping, false);
 }
 
-static void reset(struct sv_virtio *device)
+void virtio_stop(struct sv_virtio *device)
 {
 	/* Before DRIVER_OK the I/O thread has nothing of the device: most resets cost no switch of threads.
 	 */
 	if (device->status & VIRTIO_STATUS_DRIVER_OK)
 		stop_on_io_thread(device, stop_all_here, device);
+}
+
+static void reset(struct sv_virtio *device)
+{
+	virtio_stop(device);
 	for (uint32_t i = 0; i < device->queue_count; i++) {
 		device->queues[i].layout = (struct virtq_layout){0};
 		device->queues[i].ready = false;

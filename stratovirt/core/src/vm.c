@@ -47,6 +47,9 @@ free_vm:
 void sv_vm_destroy(struct sv_vm *vm)
 {
 	vcpus_stop(vm);
+	/* On the I/O threads: the system calls that wait for I/O are theirs alone. */
+	for (int i = 0; i < vm->device_count; i++)
+		virtio_stop(vm->devices[i]);
 	for (int i = 0; i < vm->iothread_count; i++)
 		if (vm->iothreads[i])
 			iothread_stop(vm->iothreads[i]);

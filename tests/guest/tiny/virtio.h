@@ -111,13 +111,20 @@ static inline void set_queue(uint32_t size, uint64_t desc, uint64_t available, u
 	reg_write(QUEUE_READY, 1);
 }
 
-static inline void start_device(void)
+#define BLK_F_FLUSH (1u << 9) /* VIRTIO 1.2, 5.2.3; without it each write is on the disk when it ends */
+
+static inline void start_device_with(uint32_t features)
 {
 	for (uint32_t i = 0; i < 0x3000; i++)
 		((volatile uint8_t *)descs)[i] = 0;
-	negotiate(0);
+	negotiate(features);
 	set_queue(QUEUE_SIZE, (uint64_t)descs, (uint64_t)avail, (uint64_t)used);
 	reg_write(STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+}
+
+static inline void start_device(void)
+{
+	start_device_with(0);
 }
 
 static inline void set_desc(int i, uint64_t address, uint32_t length, uint16_t flags, uint16_t next)

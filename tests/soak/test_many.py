@@ -1,0 +1,61 @@
+"""Twenty machines at once: what they take together, and how soon they answer."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.guest.counts import private_kib
+from tests.guest.machines import acknowledged, disk, empty_image, started
+from tests.guest.vmm import Qmp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = [pytest.mark.kvm, pytest.mark.soak]
+
+MACHINES = 20
+ROUNDS = 30
+PRIVATE_KIB_EACH = 16 << 10
+
+
+def test_twenty_machines_that_write_all_the_time_answer_for_a_minute(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with ExitStack() as stack:
+        machines = []
+        for number in range(MACHINES):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            words = disk(empty_image(folder / "disk"))
+            machines.append((folder, stack.enter_context(started("records", folder, *words, timeout=300))))
+        clients = [
+            stack.enter_context(closing(Qmp(folder / "qmp", vmm.deadline))) for folder, vmm in machines
+        ]
+        times = []
+        for _ in range(ROUNDS):
+            for client in clients:
+                begun = time.monotonic()
+                assert client.call("query-status")["status"] == "running"
+                times.append(time.monotonic() - begun)
+            for _, vmm in machines:
+                vmm.read_available()
+            time.sleep(1)
+        private = sum(private_kib(vmm.process.pid) for _, vmm in machines)
+        for client in clients:
+            client.call("quit")
+        ends = [vmm.finish() for _, vmm in machines]
+    times.sort()
+    record_property("machines", f"{MACHINES} on {os.cpu_count()} cores")
+    record_property("private memory of all", f"{private >> 10} MiB")
+    record_property("median answer", f"{times[len(times) // 2] * 1e3:.1f} ms")
+    record_property("slowest answer", f"{times[-1] * 1e3:.0f} ms")
+    record_property("records written", sum(acknowledged(output) for _, output, _ in ends))
+
+    assert [(status, errors) for status, _, errors in ends] == [(0, "")] * MACHINES
+    assert private < MACHINES * PRIVATE_KIB_EACH
