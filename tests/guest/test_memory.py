@@ -5,13 +5,14 @@ from __future__ import annotations
 import mmap
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.guest import tiny
-from tests.guest.linux import SMALL, boot, flags, words
+from tests.guest.linux import SMALL, TIMEOUT_S, boot, flags, words
 from tests.guest.vmm import Vmm
 
 if TYPE_CHECKING:
@@ -288,3 +289,44 @@ def test_half_a_huge_page_is_refused_with_the_next_size(tmp_path: Path) -> None:
     assert "257M is not a multiple of the 2M pages" in errors
     assert "ask for 258M" in errors
     assert list(HUGE.iterdir()) == []
+
+
+@pytest.fixture
+def gibibyte(tmp_path: Path) -> Iterator[Path]:
+    """Give the host one huge page of 1 GiB for a while; return a hugetlbfs of such pages."""
+    number = Path("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages")
+    if not os.access(number, os.W_OK):
+        pytest.skip("needs root, and a processor with pages of 1 GiB")
+    before = number.read_text()
+    Path("/proc/sys/vm/compact_memory").write_text("1")
+    number.write_text("1")
+    if int(number.read_text()) == 0:
+        pytest.skip("the host has no free GiB in one piece")
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "hugetlbfs", "-o", "pagesize=1G", "none", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+    number.write_text(before)
+
+
+@pytest.mark.linux
+@pytest.mark.xdist_group("pool")
+def test_linux_runs_on_a_page_of_one_gibibyte_and_others_are_refused(gibibyte: Path, tmp_path: Path) -> None:
+    with started(tmp_path, "hello", "-m", "1536M", "-mem-path", gibibyte) as vmm:
+        status, _, errors = vmm.finish()
+    assert status == 1
+    assert "1536M is not a multiple of the 1G pages" in errors
+
+    guest = flags(SMALL, words("read line"), tmp_path / "qmp", "-mem-path", gibibyte, memory="1G")
+    with Vmm(*guest, stdin=subprocess.PIPE, timeout=TIMEOUT_S) as vmm:
+        vmm.read_until(b"SV-READY")
+        (memory,) = mappings(vmm.process.pid, 1 << 30)
+        assert vmm.process.stdin is not None
+        vmm.process.stdin.write(b"\n")
+        vmm.process.stdin.flush()
+        status, _, errors = vmm.finish()
+
+    assert status == 0, errors
+    assert memory["KernelPageSize"] == "1048576 kB"
+    assert list(gibibyte.iterdir()) == []
