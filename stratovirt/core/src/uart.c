@@ -32,7 +32,8 @@ enum { RBR_THR = 0, IER = 1, IIR_FCR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SC
 struct sv_uart {
 	struct sv_vm *vm;
 	struct sv_iothread *io;
-	struct io_source source; /* out_fd, watched while there is a backlog */
+	/* out_fd; with epoll only while there is a backlog: one whose reader is gone is ready for ever */
+	struct io_source source;
 	bool watched;
 	int irq_fd;
 	pthread_mutex_t lock;
@@ -87,7 +88,7 @@ static bool writable_now(int fd)
 
 static void watch_output(struct sv_uart *uart)
 {
-	if (!uart->watched && iothread_modify(uart->io, &uart->source, EPOLLOUT) == 0)
+	if (!uart->watched && iothread_add(uart->io, &uart->source, EPOLLOUT) == 0)
 		uart->watched = true;
 }
 
@@ -138,7 +139,7 @@ static void on_writable(void *context, uint32_t epoll_events)
 	if (uart->backlog_count > 0)
 		drain_piece(uart);
 	if (uart->backlog_count == 0 && uart->watched) {
-		iothread_modify(uart->io, &uart->source, 0);
+		iothread_remove(uart->io, &uart->source);
 		uart->watched = false;
 	}
 	if (was_blocked && !transmit_blocked(uart)) {
@@ -317,15 +318,9 @@ int sv_uart_create(struct sv_vm *vm, uint16_t port, uint32_t gsi, int out_fd, st
 	error = uart->source.fd < 0 ? -errno : uart->irq_fd < 0 ? uart->irq_fd : iothread_main(vm, &uart->io);
 	if (error < 0)
 		goto fail;
-	/* A regular file cannot be watched and need not be: it always takes bytes. */
-	error = iothread_add(uart->io, &uart->source, 0);
-	if (error < 0 && error != -EPERM)
-		goto fail;
 	error = bus_add(&vm->ports, port, UART_PORTS, &uart_ops, uart);
-	if (error < 0) {
-		iothread_remove(uart->io, &uart->source);
+	if (error < 0)
 		goto fail;
-	}
 	vm->uart = uart;
 	*out = uart;
 	return 0;
