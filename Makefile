@@ -37,7 +37,7 @@ guests: core assets ## the tests that boot Linux: on this host if it can, else i
 	@for try in 1 2 3; do \
 		STRATOVIRT_PASSED=build/guests.passed \
 			$(RIG) linux --writable build --timeout 2400 -- \
-			$(BIN)/python -m pytest -m "linux and not soak" -n 2 --dist loadgroup tests/guest; \
+			$(BIN)/python -m pytest -m "linux and not soak" tests/guest; \
 		status=$$?; test $$status -eq 125 || exit $$status; \
 		echo "the rig stopped by itself: what has not passed yet is run in a new one"; \
 	done; exit 125

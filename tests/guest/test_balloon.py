@@ -142,7 +142,6 @@ def huge_pages() -> Iterator[Path]:
     (pool / "nr_hugepages").write_text("0")
 
 
-@pytest.mark.xdist_group("pool")
 @pytest.mark.parametrize("share", [False, True], ids=["private", "shared"])
 def test_huge_pages_go_back_to_their_pool(share: bool, huge_pages: Path, tmp_path: Path) -> None:  # noqa: FBT001
     def free() -> int:

@@ -245,7 +245,6 @@ def huge_flags(share: str, tmp_path: Path) -> list[str | Path]:
 
 
 @pytest.mark.linux
-@pytest.mark.xdist_group("pool")
 @pytest.mark.parametrize("share", ["off", "on"])
 def test_linux_runs_on_huge_pages_and_gives_them_back(share: str, pool: int, tmp_path: Path) -> None:
     report = boot(*huge_flags(share, tmp_path))
@@ -257,7 +256,6 @@ def test_linux_runs_on_huge_pages_and_gives_them_back(share: str, pool: int, tmp
 
 
 @pytest.mark.linux
-@pytest.mark.xdist_group("pool")
 def test_huge_pages_are_taken_from_the_pool_while_the_guest_runs(pool: int, tmp_path: Path) -> None:
     with Vmm("run", profile(tmp_path, f'path = "{HUGE}"\nprealloc = true')) as vmm:
         vmm.read_until(b"spinning\n")
@@ -267,7 +265,6 @@ def test_huge_pages_are_taken_from_the_pool_while_the_guest_runs(pool: int, tmp_
 
 
 @pytest.mark.linux
-@pytest.mark.xdist_group("pool")
 @pytest.mark.parametrize("prealloc", ["false", "true"])
 def test_a_pool_that_is_too_small_is_told_with_numbers(prealloc: str, pool: int, tmp_path: Path) -> None:
     with Vmm("run", profile(tmp_path, f'path = "{HUGE}"\nsize = "1G"\nprealloc = {prealloc}')) as vmm:
@@ -279,7 +276,6 @@ def test_a_pool_that_is_too_small_is_told_with_numbers(prealloc: str, pool: int,
 
 
 @pytest.mark.linux
-@pytest.mark.xdist_group("pool")
 @pytest.mark.usefixtures("pool")
 def test_half_a_huge_page_is_refused_with_the_next_size(tmp_path: Path) -> None:
     with started(tmp_path, "hello", "-m", "257M", "-mem-path", HUGE) as vmm:
@@ -311,7 +307,6 @@ def gibibyte(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.linux
-@pytest.mark.xdist_group("pool")
 def test_linux_runs_on_a_page_of_one_gibibyte_and_others_are_refused(gibibyte: Path, tmp_path: Path) -> None:
     with started(tmp_path, "hello", "-m", "1536M", "-mem-path", gibibyte) as vmm:
         status, _, errors = vmm.finish()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.kvm, pytest.mark.linux, pytest.mark.xdist_group("taps")]
+pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
 TAP = "svtap0"
 MAC = "52:54:00:12:34:56"

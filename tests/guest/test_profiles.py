@@ -9,7 +9,7 @@ import pytest
 
 from tests.guest.linux import Report, boot_profile
 
-pytestmark = [pytest.mark.kvm, pytest.mark.linux, pytest.mark.xdist_group("profiles")]
+pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ROOT / "profiles"
@@ -58,7 +58,6 @@ def test_the_profile_of_many_disks_boots_with_them(tmp_path: Path) -> None:
     assert (sizes["vdb"], sizes["vdc"]) == (str(1 << 30), str(4 << 30))
 
 
-@pytest.mark.xdist_group("pool")
 def test_the_profile_of_huge_pages_boots_from_the_pool() -> None:
     pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
     before = pool.read_text()
@@ -71,7 +70,6 @@ def test_the_profile_of_huge_pages_boots_from_the_pool() -> None:
     assert report.status == 0, report.errors
 
 
-@pytest.mark.xdist_group("taps")
 def test_the_profile_of_a_card_boots_with_two_pairs_of_queues() -> None:
     report = boot_profile(PROFILES / "net-vhost.toml")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.kvm, pytest.mark.linux, pytest.mark.xdist_group("vsock")]
+pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
 CID = 77
 MIB = 1 << 20
