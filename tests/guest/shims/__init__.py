@@ -12,7 +12,7 @@ SOURCES = Path(__file__).parent
 BUILT = Path(__file__).parents[3] / "build" / "shims"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"]
 # The words of struct control in disk_faults.c, in their order.
-WORDS = ("no_uring", "hold_sync", "syncs", "synced", "sync_error", "write_error", "read_error")
+WORDS = ("no_uring", "hold_sync", "syncs", "synced", "sync_error", "write_error", "read_error", "clock_step")
 
 
 def build(name: str) -> Path:
