@@ -96,7 +96,6 @@ def pool() -> Iterator[int]:
 
 
 @pytest.mark.linux  # where the host's pool is ours
-@pytest.mark.xdist_group("pool")
 @WANTED
 def test_huge_pages_that_somebody_else_has_taken_end_the_machine_with_the_reason(
     command: str,
