@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-MEMORY = 256 << 20
 PLACE = Path("build/bench-installed")
 SCRIPT = str(PLACE / "bin" / "stratovirt")
 

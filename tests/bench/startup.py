@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench import peers
 from tests.guest import tiny
+from tests.guest.counts import private_kib
 from tests.guest.vmm import Qmp
 
 if TYPE_CHECKING:
@@ -43,23 +44,9 @@ def _private_once_qmp_answers(pid: int, socket: Path) -> float:
     qmp = Qmp(socket, time.monotonic() + TIMEOUT_S)
     qmp.call("qmp_capabilities")
     qmp.call("query-status")
-    memory = private_mib(pid)
+    memory = private_kib(pid) / 1024
     qmp.close()
     return memory
-
-
-def private_mib(pid: int) -> float:
-    """Return the private memory of a process in MiB; mappings as large as guest RAM are guest RAM."""
-    total = 0
-    skip = False
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        first, *rest = line.split()
-        if "-" in first and not first.endswith(":"):
-            low, high = (int(end, 16) for end in first.split("-"))
-            skip = high - low >= peers.MEMORY
-        elif first in {"Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"} and not skip:
-            total += int(rest[0])
-    return total / 1024
 
 
 def pairs(count: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:

@@ -26,7 +26,7 @@ def private_kib(pid: int) -> int:
         if "-" in first and not first.endswith(":"):
             start, end = (int(word, 16) for word in first.split("-"))
             counts = end - start < GUEST_SIZE
-        elif first in {"Private_Clean:", "Private_Dirty:"} and counts:
+        elif first in {"Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"} and counts:
             total += int(rest[0])
     return total
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.guest import tiny
+from tests.guest.counts import private_kib
 from tests.guest.vmm import Qmp, Vmm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-MEMORY = 256 << 20
 # Commands that other threads have to do something for.
 OF_OTHER_THREADS = {"query-iothreads", "stop"}
 PROFILE = """
@@ -104,15 +104,7 @@ class Machine:
 
     def private_kib(self) -> int:
         """Return the private memory without the guest's, in KiB."""
-        total, skip = 0, False
-        for line in Path(f"/proc/{self.pid}/smaps").read_text().splitlines():
-            first, *rest = line.split()
-            if "-" in first and not first.endswith(":"):
-                low, high = (int(end, 16) for end in first.split("-"))
-                skip = high - low >= MEMORY
-            elif first in {"Private_Clean:", "Private_Dirty:"} and not skip:
-                total += int(rest[0])
-        return total
+        return private_kib(self.pid)
 
     def log_text(self) -> str:
         path = self.folder / "log"
