@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import time
@@ -132,14 +133,20 @@ def test_the_log_has_the_originals_shape_and_what_clients_said(tmp_path: Path) -
     path = tmp_path / "log"
     words = flags(tmp_path, "spin", "-D", path)
     environment = {**os.environ, "STRATOVIRT_LOG_LEVEL": "info"}
-    with subprocess.Popen([*COMMAND, *words], env=environment) as process, closing(connect(tmp_path)) as qmp:
-        qmp.call("query-status")
-        os.rename(path, tmp_path / "moved")
-        process.send_signal(signal.SIGHUP)
-        while not path.exists():
-            qmp.call("query-name")
-        qmp.call("quit")
-        assert process.wait(TIMEOUT_S) == 0
+    deadline = time.monotonic() + TIMEOUT_S
+    with subprocess.Popen([*COMMAND, *words], env=environment) as process:
+        try:
+            with closing(connect(tmp_path)) as qmp:
+                qmp.call("query-status")
+                os.rename(path, tmp_path / "moved")
+                process.send_signal(signal.SIGHUP)
+                while not path.exists():
+                    assert time.monotonic() < deadline, "the log was not opened again"
+                    select.select([], [], [], 0.005)  # only another look can tell
+                qmp.call("quit")
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
 
     lines = (tmp_path / "moved").read_text().splitlines() + path.read_text().splitlines()
     assert [line for line in lines if not TEXT.fullmatch(line)] == []
