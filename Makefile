@@ -32,15 +32,8 @@ check: core ## linters, formats and types
 unit: core ## the tests that run on any host: units, contracts, C under sanitizers, tiny guests
 	$(BIN)/python -m pytest -m "not linux and not soak"
 
-guests: core assets ## the tests that boot Linux: on this host if it can, else in one boot of the nested rig
-	@rm -f build/guests.passed
-	@for try in 1 2 3; do \
-		STRATOVIRT_PASSED=build/guests.passed \
-			$(RIG) linux --writable build --timeout 2400 -- \
-			$(BIN)/python -m pytest -m "linux and not soak" tests/guest; \
-		status=$$?; test $$status -eq 125 || exit $$status; \
-		echo "the rig stopped by itself: what has not passed yet is run in a new one"; \
-	done; exit 125
+guests: core assets ## the tests that boot Linux: on this host if it can, else in nested rigs
+	@$(BIN)/python -m tests.guest.rigs
 
 soak: core assets ## the long half: faults, ends and load for half an hour; writes docs/soak.md
 	@rm -f build/soak-host.jsonl build/soak-rig.jsonl build/soak.passed

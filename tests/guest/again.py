@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import pytest
@@ -9,11 +10,27 @@ import pytest
 # The rig can freeze: an emulated machine with a machine inside it. Whoever starts it again (Makefile, guests)
 # names a file here, and what has passed is not run twice.
 PASSED = os.environ.get("STRATOVIRT_PASSED", "")
+# Several rigs share tests out by files of this folder: who makes a test's file runs it.
+CLAIMS = os.environ.get("STRATOVIRT_CLAIMS", "")
+RIG_NAME = os.environ.get("STRATOVIRT_RIG_NAME", "")
 
 
 def skip_without_kvm(item: pytest.Item) -> None:
     if item.get_closest_marker("kvm") and not os.access("/dev/kvm", os.R_OK | os.W_OK):
         pytest.skip("needs a usable /dev/kvm")
+
+
+def claim(item: pytest.Item) -> bool:
+    """Tell whether a test is ours to run: nobody else has claimed it."""
+    if not CLAIMS:
+        return True
+    name = hashlib.sha256(item.nodeid.encode()).hexdigest()[:24]
+    try:
+        with open(f"{CLAIMS}/{name}", "x") as file:
+            file.write(f"{RIG_NAME} {item.nodeid}")
+    except FileExistsError:
+        return False
+    return True
 
 
 def leave_out_passed(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,6 +14,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     again.skip_without_kvm(item)
 
 
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    return None if again.claim(item) else True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     again.leave_out_passed(config, items)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -31,5 +32,6 @@ def _linked(source: Path, image: Path, flags: list[str]) -> Path:
     if image.exists() and image.stat().st_mtime > newest:
         return image
     BUILT.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["gcc", *flags, "-o", str(image), str(source)], check=True)
-    return image
+    unfinished = image.with_suffix(f".{os.environ.get('STRATOVIRT_RIG_NAME', '')}{os.getpid()}")
+    subprocess.run(["gcc", *flags, "-o", str(unfinished), str(source)], check=True)
+    return unfinished.rename(image)  # two rigs share the folder

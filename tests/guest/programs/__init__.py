@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import subprocess
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def build(name: str) -> Path:
     source, program = SOURCES / f"{name}.c", BUILT / name
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         BUILT.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", *FLAGS, "-o", str(program), str(source)], check=True)
+        unfinished = program.with_suffix(f".{os.environ.get('STRATOVIRT_RIG_NAME', '')}{os.getpid()}")
+        subprocess.run(["gcc", *FLAGS, "-o", str(unfinished), str(source)], check=True)
+        unfinished.rename(program)  # two rigs share the folder
     return program
 
 
