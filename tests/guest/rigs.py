@@ -1,8 +1,8 @@
 """`python -m tests.guest.rigs`: run the tests that boot Linux, shared out to two rigs where it takes rigs.
 
-QEMU's emulation of several processors can keep what one of them has just patched away (tests/rig/README.md): a rig,
-or a guest with two vCPUs in it, then hangs. So a rig that stopped is started again, and what failed in a rig is run
-once more in a new one, and told; failing twice is failing.
+QEMU's emulation of several processors can keep what one of them has just patched away (tests/rig/README.md):
+a rig, or a guest with two vCPUs in it, then hangs. So a rig that stopped is started again, and what failed in
+a rig is run once more in a new one, and told; failing twice is failing.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def run(name: str) -> int:
     }
     command = ["-m", "tests.rig", "linux", "--writable", "build", "--timeout", TIMEOUT_S, "--", *PYTEST]
     failed_before = False
+    status = NO_RIG
     for _ in range(TRIES):
         status = _relay(name, [sys.executable, *command], environment)
         failed = status == TESTS_FAILED and not host.runs_directly()
