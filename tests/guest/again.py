@@ -33,6 +33,21 @@ def claim(item: pytest.Item) -> bool:
     return True
 
 
+def run_claimed(session: pytest.Session) -> bool | None:
+    """Run what nobody else has claimed, one claim ahead: pytest tears down by what comes next."""
+    if not CLAIMS or session.config.option.collectonly:
+        return None
+    ours = (item for item in session.items if claim(item))
+    item = next(ours, None)
+    while item is not None:
+        following = next(ours, None)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        item = following
+    return True
+
+
 def leave_out_passed(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not PASSED or not os.path.exists(PASSED):
         return

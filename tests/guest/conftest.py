@@ -14,8 +14,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     again.skip_without_kvm(item)
 
 
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    return None if again.claim(item) else True
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    return again.run_claimed(session)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
