@@ -40,6 +40,7 @@ def inside(asked: argparse.Namespace) -> int:
         command=_command(asked),
         cwd=os.getcwd(),
         environment=os.environ,
+        cpus=asked.cpus,
         writable=writable_folders(asked.writable),
         timeout=limit if asked.timeout is None else asked.timeout,
         terminal=(size.lines, size.columns) if at_terminal else None,
@@ -88,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="DIR",
             help="what is written there stays; repeatable",
         )
+        each.add_argument("--cpus", type=int, default=1, help="of the rig; several can hang (README)")
         each.add_argument("--timeout", type=float, metavar="S", help="end a hanging rig; 0 is never")
         each.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...")
     return top

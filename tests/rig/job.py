@@ -28,6 +28,7 @@ class Job:
     command: tuple[str, ...]
     cwd: str
     environment: Mapping[str, str]
+    cpus: int = 1
     writable: tuple[str, ...] = ()
     timeout: float = DEFAULT_TIMEOUT  # seconds; 0 is no limit
     terminal: tuple[int, int] | None = None  # rows and columns when the user sits at one

@@ -34,7 +34,7 @@ def command(job: Job, folder: Path, guest: Path, memory_mib: int, wires: Wires) 
     """Return QEMU's command line. `folder` has the job's files, `guest` the rig's kernel."""
     return [
         *("setpriv", "--pdeathsig", "KILL"),  # a killed tool leaves no machine behind
-        *("qemu-system-x86_64", "-machine", "q35", "-cpu", "max,+svm,+npt", "-smp", "2"),
+        *("qemu-system-x86_64", "-machine", "q35", "-cpu", "max,+svm,+npt", "-smp", str(job.cpus)),
         *("-accel", f"tcg,thread=multi,tb-size={min(1024, memory_mib // 4)}"),
         *("-m", f"{memory_mib}M", "-display", "none", "-no-reboot", "-nodefaults"),
         *("-kernel", str(guest / "rig-vmlinuz"), "-initrd", str(guest / "rig-initrd.cpio")),

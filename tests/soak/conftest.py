@@ -9,8 +9,6 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from tests.guest import again
-
 if TYPE_CHECKING:
     import pytest
 
@@ -22,15 +20,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if not item.get_closest_marker("soak")]
         config.hook.pytest_deselected(items=left_out)
-    again.leave_out_passed(config, items)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    again.skip_without_kvm(item)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    again.note_passed(report)
     if not RESULTS or (report.when != "call" and report.passed):
         return
     row = {
@@ -40,8 +32,5 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         "figures": dict(report.user_properties),
         "reason": str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else "",
     }
-    again.append(RESULTS, json.dumps(row, default=str))
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    again.forgive_nothing_left(session, exitstatus)
+    with open(RESULTS, "a") as file:
+        file.write(f"{json.dumps(row, default=str)}\n")
