@@ -16,7 +16,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
     from typing import Any
@@ -183,29 +183,38 @@ def build(folder: str, package: str, *, final: bool, groups: Mapping[str, tuple[
     sources: dict[str, bytes] = {}
     compiled: dict[str, CodeType] = {}
     codes = bytearray()
+    for name, is_package, below in _modules(folder, package):
+        path = f"{folder}/{below}"
+        with open(path, "rb") as file:
+            sources[name] = file.read()
+        compiled[name] = compile(sources[name], f"{package}/{below}", "exec", dont_inherit=True)
+        mtime, size = (0, 0) if final else _stamp(path)
+        start, end = _append(codes, compiled[name])
+        entries[name] = (is_package, below, mtime, size, start, end)
+    made: dict[str, Group] = {}
+    for group, roots in groups.items():
+        order = _order(sources, package, roots)
+        made[group] = (order, *_append(codes, [compiled[name] for name in order]))
+    index = marshal.dumps((final, entries, made))
+    return _head() + len(index).to_bytes(SIZE_LENGTH, "little") + index + codes
+
+
+def _modules(folder: str, package: str) -> Iterator[tuple[str, bool, str]]:
+    """Yield name, whether it is a package, and file below the folder of each module."""
     for where, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if os.path.exists(f"{where}/{name}/__init__.py"))
         for file in sorted(name for name in files if name.endswith(".py")):
-            path = f"{where}/{file}"
-            below = os.path.relpath(path, folder)
+            below = os.path.relpath(f"{where}/{file}", folder)
             names = [package, *below.removesuffix(".py").split("/")]
             is_package = names[-1] == "__init__"
-            name = ".".join(names[:-1] if is_package else names)
-            with open(path, "rb") as source:
-                sources[name] = source.read()
-            compiled[name] = compile(sources[name], f"{package}/{below}", "exec", dont_inherit=True)
-            mtime, size = (0, 0) if final else _stamp(path)
-            start = len(codes)
-            codes += marshal.dumps(compiled[name])
-            entries[name] = (is_package, below, mtime, size, start, len(codes))
-    index: tuple[bool, dict[str, Entry], dict[str, Group]] = (final, entries, {})
-    for group, roots in groups.items():
-        order = _order(sources, package, roots)
-        start = len(codes)
-        codes += marshal.dumps([compiled[name] for name in order])
-        index[2][group] = (order, start, len(codes))
-    head = marshal.dumps(index)
-    return _head() + len(head).to_bytes(SIZE_LENGTH, "little") + head + codes
+            yield ".".join(names[:-1] if is_package else names), is_package, below
+
+
+def _append(codes: bytearray, what: CodeType | list[CodeType]) -> tuple[int, int]:
+    """Store something behind the others; return from where to where it is."""
+    start = len(codes)
+    codes += marshal.dumps(what)
+    return start, len(codes)
 
 
 def _order(sources: dict[str, bytes], package: str, roots: tuple[str, ...]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
+DESCRIPTOR_MAX = (1 << 31) - 1  # an int of C
 
 _UNITS = {"": 1, "K": KIB, "KIB": KIB, "M": MIB, "MIB": MIB, "G": GIB, "GIB": GIB}
 _LARGEST_FIRST = (("G", GIB), ("M", MIB), ("K", KIB))

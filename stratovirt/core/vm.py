@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from stratovirt.core._core import CData
 
 EVENTS_AT_ONCE = 32
-UNCONFINED_HINT = (
-    "use a kernel with seccomp filters, or start with -disable-seccomp (process.seccomp = false)"
-)
+SECCOMP_HINT = "use a kernel with seccomp filters, or start with -disable-seccomp (process.seccomp = false)"
 
 
 class CoreVm:
@@ -104,8 +102,8 @@ class CoreVm:
 
     def start_vcpus(self, *, parked: bool) -> None:
         """Start the vCPU threads; parked ones wait for resume()."""
-        check("confine the I/O threads", lib.sv_iothreads_ready(self._handle), UNCONFINED_HINT)
-        check("start the vCPU threads", lib.sv_vcpus_start(self._handle, parked), UNCONFINED_HINT)
+        check("confine the I/O threads", lib.sv_iothreads_ready(self._handle), SECCOMP_HINT)
+        check("start the vCPU threads", lib.sv_vcpus_start(self._handle, parked), SECCOMP_HINT)
 
     def pause(self, timeout_ms: int) -> bool:
         """Ask every vCPU to park and wait; False when one did not within the time."""

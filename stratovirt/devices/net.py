@@ -7,6 +7,7 @@ import os
 from stratovirt.devices.device import BackedDevice
 from stratovirt.errors import HostError
 from stratovirt.record import integer, integers, switch, text
+from stratovirt.units import DESCRIPTOR_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from stratovirt.virtio.network_card import NetworkCard
 
 MAX_QUEUES = 16
-DESCRIPTOR_MAX = (1 << 31) - 1  # an int of C
 
 
 class Net(BackedDevice):

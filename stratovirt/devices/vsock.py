@@ -7,6 +7,7 @@ import os
 from stratovirt.devices.device import VirtioDevice
 from stratovirt.errors import CoreError, HostError, StratovirtError
 from stratovirt.record import choice, integer, path, text
+from stratovirt.units import DESCRIPTOR_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ class Vsock(VirtioDevice):
         "Context id of the guest, unique on the host", minimum=3, maximum=0xFFFF_FFFE, on="device"
     )
     vhostfd: int | None = integer(
-        "Open /dev/vhost-vsock descriptor to use", default=None, minimum=0, maximum=0x7FFF_FFFF, on="device"
+        "Open /dev/vhost-vsock descriptor to use",
+        default=None,
+        minimum=0,
+        maximum=DESCRIPTOR_MAX,
+        on="device",
     )
     backend: str = choice(
         "Who serves the streams: the host's kernel (vhost) or Unix sockets; auto takes the first there is",

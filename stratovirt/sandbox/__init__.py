@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from stratovirt.core import check, ffi, lib
+from stratovirt.core.vm import SECCOMP_HINT
 from stratovirt.errors import StratovirtError
 from stratovirt.sandbox import filters
 from stratovirt.sandbox.bpf import Condition, assemble
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from stratovirt.sandbox.filters import Calls, Rule
 
 OPENED_LATER = 2048  # descriptors: of QMP's clients, connections of vsock and consoles, what is plugged in
-
-_HINT = "use a kernel with seccomp filters, or start with -disable-seccomp (process.seccomp = false)"
 
 
 def confine_core_threads(machine: CData, *, capabilities: bool) -> None:
@@ -42,7 +41,7 @@ def confine_control_thread(*, capabilities: bool) -> None:
 
 def filter_core_threads(machine: CData, *, log_only: bool) -> None:
     """Have the threads of a machine of the core, none of which is made yet, begin with their filters."""
-    check("filter system calls", lib.sv_sandbox_prepare(), _HINT)
+    check("filter system calls", lib.sv_sandbox_prepare(), SECCOMP_HINT)
     for kind, calls in ((lib.SV_SANDBOX_VCPU, filters.VCPU), (lib.SV_SANDBOX_IOTHREAD, filters.IOTHREAD)):
         steps = program(calls, log_only=log_only)
         check(
@@ -58,9 +57,9 @@ def tell_last_words(log_fd: int, *, json: bool) -> None:
 
 def filter_control_thread(*, log_only: bool) -> None:
     """Filter the calling thread for good."""
-    check("filter system calls", lib.sv_sandbox_prepare(), _HINT)
+    check("filter system calls", lib.sv_sandbox_prepare(), SECCOMP_HINT)
     steps = program(filters.CONTROL, log_only=log_only)
-    check("filter system calls", lib.sv_sandbox_enter(ffi.new("uint64_t[]", steps), len(steps)), _HINT)
+    check("filter system calls", lib.sv_sandbox_enter(ffi.new("uint64_t[]", steps), len(steps)), SECCOMP_HINT)
 
 
 def program(calls: Calls, *, log_only: bool) -> list[int]:
@@ -89,5 +88,5 @@ def _architecture() -> int:
     machine = os.uname().machine
     known = {"x86_64": lib.AUDIT_ARCH_X86_64, "aarch64": lib.AUDIT_ARCH_AARCH64}
     if machine not in known:
-        raise StratovirtError(f"there are no filters of system calls for {machine}", _HINT)
+        raise StratovirtError(f"there are no filters of system calls for {machine}", SECCOMP_HINT)
     return known[machine]

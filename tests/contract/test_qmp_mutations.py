@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stratovirt.control.qmp import session as sessions
+from stratovirt.control.qmp.descriptors import NAMED_AT_MOST
 from stratovirt.control.qmp.registry import Target
 from stratovirt.document.vm import Vm
 from stratovirt.load import load
@@ -167,4 +168,4 @@ def test_mutated_messages_are_answered_and_leave_nothing(seed: int, monkeypatch:
     assert talk.ends > 0
     assert found["growth"] < GROWTH_KIB
     talk.session.close()
-    assert len(os.listdir("/proc/self/fd")) - descriptors <= 256
+    assert len(os.listdir("/proc/self/fd")) - descriptors <= NAMED_AT_MOST

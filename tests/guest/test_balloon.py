@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.guest.linux import CLOUD, SMALL, TIMEOUT_S, words
+from tests.guest.pools import huge_pages
 from tests.guest.vmm import Qmp, Vmm
 
 if TYPE_CHECKING:
@@ -128,24 +129,16 @@ def test_half_of_the_memory_leaves_the_process_and_comes_back(share: bool, tmp_p
 
 
 @pytest.fixture
-def huge_pages() -> Iterator[Path]:
+def free_huge_pages() -> Iterator[Path]:
     """Give the host huge pages for a guest; return how many of them are free, as a file."""
-    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
-    wanted = RAM // HUGE_PAGE
-    try:
-        (pool / "nr_hugepages").write_text(str(wanted))
-    except OSError as error:
-        pytest.skip(f"needs to make huge pages: {error}")
-    if int((pool / "nr_hugepages").read_text()) < wanted or not Path("/dev/hugepages").is_mount():
-        pytest.skip("needs hugetlbfs, and memory for it in one piece")
-    yield pool / "free_hugepages"
-    (pool / "nr_hugepages").write_text("0")
+    with huge_pages(RAM // HUGE_PAGE) as pool:
+        yield pool / "free_hugepages"
 
 
 @pytest.mark.parametrize("share", [False, True], ids=["private", "shared"])
-def test_huge_pages_go_back_to_their_pool(share: bool, huge_pages: Path, tmp_path: Path) -> None:  # noqa: FBT001
+def test_huge_pages_go_back_to_their_pool(share: bool, free_huge_pages: Path, tmp_path: Path) -> None:  # noqa: FBT001
     def free() -> int:
-        return int(huge_pages.read_text()) * HUGE_PAGE
+        return int(free_huge_pages.read_text()) * HUGE_PAGE
 
     script = f"fill 400; rm /tmp/fill\n{WATCH}"
     backing = 'path = "/dev/hugepages"'

@@ -13,6 +13,7 @@ import pytest
 
 from tests.guest import tiny
 from tests.guest.linux import SMALL, TIMEOUT_S, boot, flags, words
+from tests.guest.pools import MOUNT, huge_pages, pool_of
 from tests.guest.vmm import Vmm
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ pytestmark = pytest.mark.kvm
 
 MIB = 1 << 20
 LOADED_AT = 16 * MIB  # where a tiny guest's flat image lies
-HUGE = Path("/dev/hugepages")
-POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+POOL = pool_of(2 * MIB)
 
 
 def started(folder: Path, guest: str, *more: str | Path) -> Vmm:
@@ -225,13 +225,8 @@ def test_memory_is_aligned_and_made_of_huge_pages_when_asked(tmp_path: Path) -> 
 @pytest.fixture
 def pool() -> Iterator[int]:
     """Give the host 200 huge pages of 2 MiB for a while; return how many there are."""
-    number = POOL / "nr_hugepages"
-    if not os.path.ismount(HUGE) or not os.access(number, os.W_OK):
-        pytest.skip("needs root, and a hugetlbfs at /dev/hugepages")
-    before = number.read_text()
-    number.write_text("200")
-    yield int(number.read_text())
-    number.write_text(before)
+    with huge_pages(200):
+        yield 200
 
 
 def free_pages() -> int:
@@ -239,7 +234,7 @@ def free_pages() -> int:
 
 
 def huge_flags(share: str, tmp_path: Path) -> list[str | Path]:
-    given = flags(SMALL, words("echo fine"), tmp_path / "qmp", "-mem-path", HUGE, memory="256M")
+    given = flags(SMALL, words("echo fine"), tmp_path / "qmp", "-mem-path", MOUNT, memory="256M")
     given[given.index("microvm")] = f"microvm,mem-share={share}"
     return given
 
@@ -252,12 +247,12 @@ def test_linux_runs_on_huge_pages_and_gives_them_back(share: str, pool: int, tmp
     assert report.status == 0, report.errors
     assert "fine" in report.text
     assert free_pages() == pool
-    assert list(HUGE.iterdir()) == []
+    assert list(MOUNT.iterdir()) == []
 
 
 @pytest.mark.linux
 def test_huge_pages_are_taken_from_the_pool_while_the_guest_runs(pool: int, tmp_path: Path) -> None:
-    with Vmm("run", profile(tmp_path, f'path = "{HUGE}"\nprealloc = true')) as vmm:
+    with Vmm("run", profile(tmp_path, f'path = "{MOUNT}"\nprealloc = true')) as vmm:
         vmm.read_until(b"spinning\n")
         during = int((POOL / "free_hugepages").read_text())
 
@@ -267,7 +262,7 @@ def test_huge_pages_are_taken_from_the_pool_while_the_guest_runs(pool: int, tmp_
 @pytest.mark.linux
 @pytest.mark.parametrize("prealloc", ["false", "true"])
 def test_a_pool_that_is_too_small_is_told_with_numbers(prealloc: str, pool: int, tmp_path: Path) -> None:
-    with Vmm("run", profile(tmp_path, f'path = "{HUGE}"\nsize = "1G"\nprealloc = {prealloc}')) as vmm:
+    with Vmm("run", profile(tmp_path, f'path = "{MOUNT}"\nsize = "1G"\nprealloc = {prealloc}')) as vmm:
         status, output, errors = vmm.finish()
 
     assert (status, output) == (1, b"")
@@ -278,32 +273,24 @@ def test_a_pool_that_is_too_small_is_told_with_numbers(prealloc: str, pool: int,
 @pytest.mark.linux
 @pytest.mark.usefixtures("pool")
 def test_half_a_huge_page_is_refused_with_the_next_size(tmp_path: Path) -> None:
-    with started(tmp_path, "hello", "-m", "257M", "-mem-path", HUGE) as vmm:
+    with started(tmp_path, "hello", "-m", "257M", "-mem-path", MOUNT) as vmm:
         status, _, errors = vmm.finish()
 
     assert status == 1
     assert "257M is not a multiple of the 2M pages" in errors
     assert "ask for 258M" in errors
-    assert list(HUGE.iterdir()) == []
+    assert list(MOUNT.iterdir()) == []
 
 
 @pytest.fixture
 def gibibyte(tmp_path: Path) -> Iterator[Path]:
     """Give the host one huge page of 1 GiB for a while; return a hugetlbfs of such pages."""
-    number = Path("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages")
-    if not os.access(number, os.W_OK):
-        pytest.skip("needs root, and a processor with pages of 1 GiB")
-    before = number.read_text()
-    Path("/proc/sys/vm/compact_memory").write_text("1")
-    number.write_text("1")
-    if int(number.read_text()) == 0:
-        pytest.skip("the host has no free GiB in one piece")
     folder = tmp_path / "pages"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "hugetlbfs", "-o", "pagesize=1G", "none", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-    number.write_text(before)
+    with huge_pages(1, 1 << 30):
+        subprocess.run(["mount", "-t", "hugetlbfs", "-o", "pagesize=1G", "none", folder], check=True)
+        yield folder
+        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.mark.linux

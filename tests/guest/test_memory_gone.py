@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,17 +13,17 @@ import pytest
 from tests.guest import tiny
 from tests.guest.cgroups import Limited
 from tests.guest.machines import MIB, disk, empty_image, obeying, started
+from tests.guest.pools import MOUNT, huge_pages, pool_of
 from tests.guest.vmm import COMMAND, Qmp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.kvm
 
 NO_PAGE = "the host has no page left for guest memory"
 UNTOUCHED = 128 * MIB
-HUGE = Path("/dev/hugepages")
-POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 PUNCH = 3  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 # How a page is wanted that is not there, the status, and whether the end is an orderly one.
 WANTED = pytest.mark.parametrize(
@@ -84,15 +83,8 @@ def test_a_file_system_of_memory_that_has_filled_up_ends_the_machine_with_the_re
 @pytest.fixture
 def pool() -> Iterator[int]:
     """Give the host as many huge pages as one guest needs."""
-    number = POOL / "nr_hugepages"
-    if not os.path.ismount(HUGE) or not os.access(number, os.W_OK):
-        pytest.skip("needs root, and a hugetlbfs at /dev/hugepages")
-    before = number.read_text()
-    number.write_text("128")
-    if int(number.read_text()) < 128:
-        pytest.skip("this host has not enough memory in one piece")
-    yield 128
-    number.write_text(before)
+    with huge_pages(128):
+        yield 128
 
 
 @pytest.mark.linux  # where the host's pool is ours
@@ -104,7 +96,7 @@ def test_huge_pages_that_somebody_else_has_taken_end_the_machine_with_the_reason
     pool: int,
     tmp_path: Path,
 ) -> None:
-    file = HUGE / "guest"
+    file = MOUNT / "guest"
     file.touch()
     words = [*disk(empty_image(tmp_path / "disk")), "-mem-path", str(file)]
     try:
@@ -134,7 +126,7 @@ def take_away(file: Path, offset: int) -> None:
         subprocess.run([sys.executable, "-c", code], check=True, pass_fds=[fd])
     finally:
         os.close(fd)
-    (POOL / "nr_hugepages").write_text("0")  # what is free goes
+    (pool_of(2 * MIB) / "nr_hugepages").write_text("0")  # what is free goes
 
 
 # Limits of a memory cgroup.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.guest.linux import Report, boot_profile
+from tests.guest.pools import huge_pages
 
 pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
@@ -59,13 +60,8 @@ def test_the_profile_of_many_disks_boots_with_them(tmp_path: Path) -> None:
 
 
 def test_the_profile_of_huge_pages_boots_from_the_pool() -> None:
-    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
-    before = pool.read_text()
-    pool.write_text("280")
-    try:
+    with huge_pages(280):
         report = boot_profile(PROFILES / "hugepages.toml")
-    finally:
-        pool.write_text(before)
 
     assert report.status == 0, report.errors
 

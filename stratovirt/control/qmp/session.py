@@ -138,12 +138,11 @@ class Session:
             reply: Message = {"return": self._execute(request)} if in_time else _REFUSAL.copy()
         except QmpError as error:
             reply = _error(error.kind, error.message) if in_time else _REFUSAL.copy()
-        except (StratovirtError, OSError, ImportError, MemoryError) as error:
-            # What the host refuses is no end of the machine, whether it was foreseen or not.
-            reply = _told(error)
-        except Exception as error:  # noqa: BLE001 - a mistake in a command must not cost the guest its life
-            log.error(f"QMP: {told(error).message}")
-            reply = _told(error)
+        except Exception as error:  # noqa: BLE001 - neither the host's no nor our mistake costs the guest its life
+            words = told(error)
+            if not isinstance(error, (StratovirtError, OSError, ImportError, MemoryError)):
+                log.error(f"QMP: {words.message}")
+            reply = _error("GenericError", f"{words.message}; {words.hint}" if words.hint else words.message)
         if "id" in request:
             reply["id"] = request["id"]
         self._send(reply)
@@ -211,11 +210,6 @@ def _parse(message: bytes | FramingError) -> Message:
 
 def _error(kind: str, desc: str) -> Message:
     return {"error": {"class": kind, "desc": desc}}
-
-
-def _told(error: Exception) -> Message:
-    words = told(error)
-    return _error("GenericError", f"{words.message}; {words.hint}" if words.hint else words.message)
 
 
 _REFUSAL = _error("OperationThrottled", REFUSAL)

@@ -261,12 +261,13 @@ int sv_blk_prepare(struct sv_virtio *device);
 
 /* [any] No program that this process or one of its threads to come executes ever has more rights. */
 int sv_confine_process(void);
-/* [setup] Threads that are made from here on begin by giving up all capabilities. */
+/* [setup] Threads that are made from here on begin by giving up all capabilities, and no program that they or
+ * the caller execute gets one back. From the control thread. */
 void sv_confine_threads(struct sv_vm *vm);
 /* [setup] Waits for the I/O threads to begin; -errno of one that could not be confined, and does not serve.
  */
 int sv_iothreads_ready(struct sv_vm *vm);
-/* [any] The calling thread gives up all capabilities, those that a program could inherit too. */
+/* [any] The calling thread gives up all capabilities. */
 int sv_confine_thread(void);
 /* [any] No descriptor gets a number of `most` or more from here on; a limit that is lower stays. */
 int sv_confine_files(uint64_t most);

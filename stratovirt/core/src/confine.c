@@ -1,7 +1,5 @@
 /* Rights of the process and of its threads. Capabilities and no_new_privs are per thread: one that is made
  * begins with those of its maker (capabilities(7)). */
-#include "confine.h"
-
 #include <errno.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
@@ -24,23 +22,18 @@ static void empty_bounding_set(void)
 		capability++;
 }
 
-int confine_thread(void)
+int sv_confine_thread(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
 
-	empty_bounding_set();
 	/* Ambient ones go with the permitted ones. */
 	return syscall(__NR_capset, &header, none) < 0 ? -errno : 0;
 }
 
-int sv_confine_thread(void)
-{
-	return confine_thread();
-}
-
 void sv_confine_threads(struct sv_vm *vm)
 {
+	empty_bounding_set();
 	for (int kind = 0; kind < SV_SANDBOX_KINDS; kind++)
 		vm->sandboxes[kind].no_capabilities = true;
 }

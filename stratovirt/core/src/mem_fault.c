@@ -14,8 +14,7 @@
 
 #define NO_PAGE                                                                                              \
 	"the host has no page left for guest memory: its huge pages, or the file system of memory.path, "    \
-	"have run "                                                                                          \
-	"out; the process ends"
+	"have run out; the process ends"
 #define BROKEN_PAGE "memory of the host is broken where guest memory was; the process ends"
 
 /* Of every machine in the process; a place that is free has size 0. */

@@ -10,7 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "confine.h"
 #include "sv.h"
 
 #define LINE_SIZE   256
@@ -145,7 +144,7 @@ int sandbox_enter(const struct sandbox *sandbox, const char *name)
 	int error;
 
 	strncpy(thread_name, name, NAME_SIZE - 1);
-	error = sandbox->no_capabilities ? confine_thread() : 0;
+	error = sandbox->no_capabilities ? sv_confine_thread() : 0;
 	if (error < 0 || sandbox->count == 0)
 		return error;
 	return install(sandbox->steps, sandbox->count);

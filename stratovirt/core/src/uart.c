@@ -1,12 +1,9 @@
 /* A 16550A: transmits straight to a host fd, never blocking on it; receives what Python feeds. */
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
-#include "sv.h"
+#include "uart_output.h"
 
 /* Register offsets; DLAB selects the divisor latch at 0 and 1. */
 enum { RBR_THR = 0, IER = 1, IIR_FCR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCR = 7, UART_PORTS = 8 };
@@ -26,15 +23,11 @@ enum { RBR_THR = 0, IER = 1, IIR_FCR = 2, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SC
 #define LSR_TX_EMPTY   0x60 /* holding register and shifter */
 #define MSR_PRESENT    0xb0 /* carrier, data set ready, clear to send */
 
-#define RX_SIZE      1024
-#define BACKLOG_SIZE 16384 /* output that the host's reader has not taken yet */
+#define RX_SIZE 1024
 
 struct sv_uart {
 	struct sv_vm *vm;
-	struct sv_iothread *io;
-	/* out_fd; with epoll only while there is a backlog: one whose reader is gone is ready for ever */
-	struct io_source source;
-	bool watched;
+	struct uart_output output;
 	int irq_fd;
 	pthread_mutex_t lock;
 	uint8_t ier, lcr, mcr, scr;
@@ -44,8 +37,6 @@ struct sv_uart {
 	bool room_wanted;      /* Python has more input than fitted */
 	uint8_t rx[RX_SIZE];
 	uint32_t rx_head, rx_count;
-	uint8_t backlog[BACKLOG_SIZE];
-	uint32_t backlog_head, backlog_count;
 };
 
 static uint8_t pending(const struct sv_uart *uart)
@@ -74,75 +65,17 @@ static void pulse(struct sv_uart *uart)
 	update_line(uart);
 }
 
-static bool transmit_blocked(const struct sv_uart *uart)
-{
-	return uart->backlog_count == BACKLOG_SIZE;
-}
-
-static bool writable_now(int fd)
-{
-	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
-
-	return poll(&poll_fd, 1, 0) == 1;
-}
-
-static void watch_output(struct sv_uart *uart)
-{
-	if (!uart->watched && iothread_add(uart->io, &uart->source, EPOLLOUT) == 0)
-		uart->watched = true;
-}
-
-static void transmit(struct sv_uart *uart, uint8_t byte)
-{
-	if (uart->backlog_count == 0 && writable_now(uart->source.fd)) {
-		/* One byte after POLLOUT does not block; what a broken output does not take is lost. */
-		ssize_t put = write(uart->source.fd, &byte, 1);
-
-		if (put == 1 || (errno != EAGAIN && errno != EINTR))
-			return;
-	}
-	if (transmit_blocked(uart))
-		return; /* the guest wrote although the holding register was not empty */
-	uart->backlog[(uart->backlog_head + uart->backlog_count++) % BACKLOG_SIZE] = byte;
-	watch_output(uart);
-}
-
-/* Writes one piece of the backlog that does not wrap; false when the output takes nothing. */
-static bool drain_piece(struct sv_uart *uart)
-{
-	uint32_t piece = BACKLOG_SIZE - uart->backlog_head;
-	ssize_t put;
-
-	if (piece > uart->backlog_count)
-		piece = uart->backlog_count;
-	/* POLLOUT promises one byte's room on a terminal, a page's on a pipe: small writes do not block on
-	 * either. */
-	if (piece > 64)
-		piece = 64;
-	put = write(uart->source.fd, uart->backlog + uart->backlog_head, piece);
-	if (put < 0)
-		put = errno == EAGAIN || errno == EINTR ? 0 : (ssize_t)piece;
-	uart->backlog_head = (uart->backlog_head + (uint32_t)put) % BACKLOG_SIZE;
-	uart->backlog_count -= (uint32_t)put;
-	return put > 0;
-}
-
 /* On the main I/O thread: the output takes bytes again. */
 static void on_writable(void *context, uint32_t epoll_events)
 {
 	struct sv_uart *uart = context;
-	bool was_blocked;
+	bool was_full;
 
 	(void)epoll_events;
 	pthread_mutex_lock(&uart->lock);
-	was_blocked = transmit_blocked(uart);
-	if (uart->backlog_count > 0)
-		drain_piece(uart);
-	if (uart->backlog_count == 0 && uart->watched) {
-		iothread_remove(uart->io, &uart->source);
-		uart->watched = false;
-	}
-	if (was_blocked && !transmit_blocked(uart)) {
+	was_full = uart_output_full(&uart->output);
+	uart_output_drain(&uart->output);
+	if (was_full && !uart_output_full(&uart->output)) {
 		uart->transmit_pending = true;
 		pulse(uart);
 	}
@@ -205,7 +138,7 @@ static uint8_t read_locked(struct sv_uart *uart, uint64_t offset)
 		return uart->mcr;
 	case LSR:
 		return (uint8_t)((uart->rx_count > 0 ? LSR_DATA_READY : 0) |
-				 (transmit_blocked(uart) ? 0 : LSR_TX_EMPTY));
+				 (uart_output_full(&uart->output) ? 0 : LSR_TX_EMPTY));
 	case MSR:
 		if (uart->mcr & MCR_LOOP) /* outputs come back as inputs: DTR to DSR, RTS to CTS, OUT1 to RI,
 					     OUT2 to DCD */
@@ -222,8 +155,8 @@ static void write_holding(struct sv_uart *uart, uint8_t value)
 	if (uart->mcr & MCR_LOOP)
 		receive(uart, value);
 	else
-		transmit(uart, value);
-	uart->transmit_pending = !transmit_blocked(uart);
+		uart_output_put(&uart->output, value);
+	uart->transmit_pending = !uart_output_full(&uart->output);
 	pulse(uart);
 }
 
@@ -231,7 +164,7 @@ static void write_interrupt_enable(struct sv_uart *uart, uint8_t value)
 {
 	/* Enabling the transmit interrupt while the holding register is empty raises it at once. */
 	if ((value & IER_TRANSMIT) && !(uart->ier & IER_TRANSMIT))
-		uart->transmit_pending = !transmit_blocked(uart);
+		uart->transmit_pending = !uart_output_full(&uart->output);
 	uart->ier = value & IER_MASK;
 	pulse(uart);
 }
@@ -313,9 +246,12 @@ int sv_uart_create(struct sv_vm *vm, uint16_t port, uint32_t gsi, int out_fd, st
 	uart->divisor = 12; /* 9600 baud */
 	uart->lcr = 0x03;   /* 8N1 */
 	uart->mcr = MCR_OUT2;
-	uart->source = (struct io_source){.fd = dup(out_fd), .run = on_writable, .context = uart};
+	uart->irq_fd = -1;
+	error = uart_output_open(&uart->output, vm, out_fd, on_writable, uart);
+	if (error < 0)
+		goto fail;
 	uart->irq_fd = irq_open(vm, gsi);
-	error = uart->source.fd < 0 ? -errno : uart->irq_fd < 0 ? uart->irq_fd : iothread_main(vm, &uart->io);
+	error = uart->irq_fd;
 	if (error < 0)
 		goto fail;
 	error = bus_add(&vm->ports, port, UART_PORTS, &uart_ops, uart);
@@ -349,8 +285,7 @@ void uart_free(struct sv_uart *uart)
 {
 	if (!uart)
 		return;
-	if (uart->source.fd >= 0)
-		close(uart->source.fd);
+	uart_output_close(&uart->output);
 	if (uart->irq_fd >= 0)
 		close(uart->irq_fd);
 	pthread_mutex_destroy(&uart->lock);

@@ -59,7 +59,7 @@ void vcpu_guest_ended(struct sv_vm *vm, uint64_t cause)
 	events_post(&vm->events, &event);
 }
 
-static void report_failure(struct vcpu *vcpu, int error)
+void vcpu_failed(struct vcpu *vcpu, int error)
 {
 	struct sv_event event = {.kind = SV_EVENT_VCPU_FAILED, .source = (uint32_t)vcpu->index};
 
@@ -87,70 +87,6 @@ static bool park(struct sv_vm *vm)
 	return go_on;
 }
 
-static void exit_io(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	uint32_t size = run->io.size;
-
-	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
-		uint64_t value = 0;
-
-		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			memcpy(&value, data, size);
-			bus_write(&vcpu->vm->ports, run->io.port, size, value);
-		} else {
-			value = bus_read(&vcpu->vm->ports, run->io.port, size);
-			memcpy(data, &value, size);
-		}
-	}
-}
-
-static void exit_mmio(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-	uint32_t size = run->mmio.len;
-	uint64_t value = 0;
-
-	if (size > sizeof(value))
-		return;
-	/* Nobody answers there but the host, and it has no page. */
-	if (guestmem_slice(&vcpu->vm->memory, run->mmio.phys_addr, 1)) {
-		report_failure(vcpu, EFAULT);
-		return;
-	}
-	if (run->mmio.is_write) {
-		memcpy(&value, run->mmio.data, size);
-		bus_write(&vcpu->vm->mmio, run->mmio.phys_addr, size, value);
-	} else {
-		value = bus_read(&vcpu->vm->mmio, run->mmio.phys_addr, size);
-		memcpy(run->mmio.data, &value, size);
-	}
-}
-
-/* Answers one exit; false for one that the vCPU cannot go on after. */
-static bool handle_exit(struct vcpu *vcpu)
-{
-	switch (vcpu->run->exit_reason) {
-	case KVM_EXIT_IO:
-		exit_io(vcpu);
-		return true;
-	case KVM_EXIT_MMIO:
-		exit_mmio(vcpu);
-		return true;
-	case KVM_EXIT_INTR:
-	case KVM_EXIT_HLT:
-	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		return true;
-	case KVM_EXIT_SHUTDOWN:
-		vcpu_guest_ended(vcpu->vm, SV_SHUTDOWN_TRIPLE_FAULT);
-		return true;
-	default:
-		report_failure(vcpu, 0);
-		return true;
-	}
-}
-
 static void run(struct vcpu *vcpu)
 {
 	struct sv_vm *vm = vcpu->vm;
@@ -163,9 +99,9 @@ static void run(struct vcpu *vcpu)
 		if (atomic_load(&vm->attention) && !park(vm))
 			return;
 		if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
-			handle_exit(vcpu);
+			vcpu_handle_exit(vcpu);
 		} else if (errno != EINTR && errno != EAGAIN) {
-			report_failure(vcpu, errno);
+			vcpu_failed(vcpu, errno);
 		}
 	}
 }

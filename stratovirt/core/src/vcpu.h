@@ -6,6 +6,10 @@
 
 /* The guest has ended itself: says so once, and holds every vCPU. Called on a vCPU thread. */
 void vcpu_guest_ended(struct sv_vm *vm, uint64_t cause);
+/* Answers the exit that KVM_RUN returned with. */
+void vcpu_handle_exit(struct vcpu *vcpu);
+/* The vCPU cannot go on, for the errno or the exit's reason: says so, and holds every one. */
+void vcpu_failed(struct vcpu *vcpu, int error);
 /* Holds every vCPU without waiting for it; pause_lock not held. */
 void vcpus_hold(struct sv_vm *vm);
 /* The architecture's part: fills the event with where the vCPU stood. */

@@ -10,7 +10,7 @@ from stratovirt.control.qmp.registry import command, shortened
 from stratovirt.control.qmp.shelf import Backend
 from stratovirt.errors import QmpError
 from stratovirt.record import MISSING, Record, flag, integer, path, table, text
-from stratovirt.units import is_decimal, is_hex
+from stratovirt.units import DESCRIPTOR_MAX, is_decimal, is_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _TABLES = {
     "virtio-net-device": ("net", "net"),
 }
 ID_MAX = 255
-DESCRIPTOR_MAX = (1 << 31) - 1  # an int of C
 
 
 class DeviceDeleted(Event):
