@@ -40,6 +40,7 @@ def command(job: Job, folder: Path, guest: Path, memory_mib: int, wires: Wires) 
         *("-kernel", str(guest / "rig-vmlinuz"), "-initrd", str(guest / "rig-initrd.cpio")),
         *("-append", KERNEL_WORDS),
         *("-chardev", f"file,id=console,path={folder / 'console'}", "-serial", "chardev:console"),
+        *("-monitor", f"unix:{folder / 'monitor'},server=on,wait=off"),
         *("-device", "virtio-serial-pci", "-device", "virtio-rng-pci"),
         *_port("rig.control", wires.control),
         *_port("rig.out", wires.out),

@@ -32,7 +32,7 @@ BOOT_LIMIT = 300  # seconds; a quiet machine needs about 10
 TIMED_OUT = 124  # what timeout(1) returns
 NO_RIG = 125  # the rig failed, not the command
 SCRATCH_MIB = 4096  # sparse
-LAST_WORDS = 25  # console lines shown when the rig dies
+LAST_WORDS = {"qemu": 5, "console": 20}  # the logs shown when the rig dies, and of how many lines
 SILENCE_LIMIT = 180  # seconds; the rig gives a sign of life every 5
 BROKEN = {
     "gone": "ended",
@@ -159,7 +159,9 @@ def _raw_terminal(descriptor: int) -> Iterator[None]:
 
 
 def _last_words(folder: Path) -> str:
-    """Return what QEMU and the end of the kernel's console say."""
-    logs = [folder / "qemu", folder / "console"]
-    lines = [line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines()]
-    return "\n".join(lines[-LAST_WORDS:])
+    """Return the ends of what QEMU and the rig's kernel said."""
+    ends = []
+    for name, lines in LAST_WORDS.items():
+        log = folder / name
+        ends += log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else []
+    return "\n".join(ends)
