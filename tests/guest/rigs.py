@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.rig import host
 
 CLAIMS = Path("build/guests.claims")
-PYTEST = (".venv/bin/python", "-m", "pytest", "-v", "-m", "linux and not soak", "tests/guest")
+PYTEST = (".venv/bin/python", "-m", "pytest", "-v", "--durations=10", "-m", "linux and not soak")
 TIMEOUT_S = "2400"
 RIG_GIB = 7  # of a host's free memory, for each rig
 
@@ -47,7 +47,18 @@ def how_many() -> int:
 def run(name: str) -> int:
     """Run the tests that nobody else has claimed; return the exit status."""
     environment = {**os.environ, "STRATOVIRT_CLAIMS": str(CLAIMS)}
-    command = ["-m", "tests.rig", "linux", "--writable", "build", "--timeout", TIMEOUT_S, "--", *PYTEST]
+    command = [
+        "-m",
+        "tests.rig",
+        "linux",
+        "--writable",
+        "build",
+        "--timeout",
+        TIMEOUT_S,
+        "--",
+        *PYTEST,
+        "tests/guest",
+    ]
     return _relay(name, [sys.executable, *command], environment)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,34 @@ def test_a_lock_can_be_left_out(tmp_path: Path) -> None:
         holder.read_until(b"spinning\n")
         with Vmm("run", drive_profile(tmp_path, f'file = "{image}"\nlock = "off"')) as other:
             other.read_until(b"spinning\n")
+
+
+def qemu_with(image: Path, socket: Path) -> list[str]:
+    return [
+        "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-M", "microvm",
+        "-accel", "tcg", "-S", "-qmp", f"unix:{socket},server=on,wait=off",
+        "-drive", f"if=none,id=d,format=raw,file={image}", "-device", "virtio-blk-device,drive=d",
+    ]  # fmt: skip
+
+
+def test_qemu_and_we_keep_off_each_others_image(tmp_path: Path) -> None:
+    ours, qemus = image_of(tmp_path, MIB, "ours"), image_of(tmp_path, MIB, "qemus")
+    with spinning(tmp_path, *disk_flags(ours)) as holder:
+        holder.read_until(b"spinning\n")
+        refused = subprocess.run(
+            qemu_with(ours, tmp_path / "qemu"), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    assert refused.returncode == 1
+    assert f"{ours}: Failed to lock byte" in refused.stderr
+
+    with subprocess.Popen(qemu_with(qemus, tmp_path / "qemu")) as qemu:
+        try:
+            Qmp(tmp_path / "qemu", time.monotonic() + TIMEOUT_S).close()
+            with spinning(tmp_path, *disk_flags(qemus)) as other:
+                status, _, errors = other.finish()
+        finally:
+            qemu.kill()
+    assert (status, f"{qemus} is in use by process {qemu.pid} (qemu-system" in errors) == (1, True), errors
 
 
 # Threads.
