@@ -30,6 +30,14 @@ class StratovirtError(Exception):
         return self.message
 
 
+def warn(text: str) -> None:
+    """Tell the user of something that stops nothing; without a standard error nobody is told."""
+    try:
+        os.write(2, f"stratovirt: warning: {text}\n".encode(errors="replace"))
+    except OSError:
+        return
+
+
 class UsageError(StratovirtError):
     """The command line is wrong."""
 

@@ -33,7 +33,7 @@ START = (
     f"machine.{_HOST}.microvm", "devices.*", "virtio.network_card",
 )  # fmt: skip
 GROUPS = {
-    "flags": ("compat.translate", "compat.devices", "compat.sections", "document.crosscheck", *START),
+    "flags": ("compat.translate", "compat.devices", "compat.sections", *START),
     "profile": ("document.loader", "document.positions", *START),
 }
 SIZE_LENGTH = 4

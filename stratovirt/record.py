@@ -55,6 +55,11 @@ class Problem:
         self.at_key = at_key
         self.help = help
 
+    @property
+    def warning(self) -> bool:
+        """The SV4 series warns, all others are errors."""
+        return self.code.startswith("SV4")
+
     def __repr__(self) -> str:
         return f"Problem({self.code}, {'/'.join(self.path)}: {self.message})"
 

@@ -25,6 +25,17 @@ _PACKED = (
     (b"\x04\x22\x4d\x18", "lz4"),
 )
 
+# What a wrong path names most often, by the bytes at an offset; a file without a known magic is a flat image.
+_NO_KERNELS = (
+    (0, b"#!", "is a script"),
+    (0, b"0707", "is a cpio archive, as initramfs are"),
+    (0, b"QFI\xfb", "is a qcow2 image"),
+    (0x38, b"ARM\x64", "is for another processor: aarch64"),
+    (0x101, b"ustar", "is a tar archive"),
+    (0x1FE, b"\x55\xaa", "begins like a disk, with a boot sector"),
+    (0x438, b"\x53\xef", "is an ext file system"),
+)
+
 
 class KernelError(StratovirtError):
     """The file is not a kernel that can be started."""
@@ -120,11 +131,14 @@ def plan_kernel(image: KernelImage) -> KernelPlan:
             raise image.refuse(
                 f"is {name}-compressed", hint=f"unpack it first, or name the bzImage that {name} is part of"
             )
-    if start.startswith(b"#!"):
-        raise image.refuse("is a script")
     if start.startswith(elf.MAGIC):
         return elf.plan(image)
     if bzimage.is_bzimage(image):
         return bzimage.plan(image)
+    for offset, magic, what in _NO_KERNELS:
+        if os.pread(image.fd, len(magic), offset) == magic:
+            raise image.refuse(what)
+    if all(byte in b"\t\n\r" or 0x20 <= byte < 0x7F for byte in start):
+        raise image.refuse("is a text")
     segment = Segment(0, FLAT_ADDRESS, image.size, image.size)
     return KernelPlan("flat", FLAT_ADDRESS, (segment,))

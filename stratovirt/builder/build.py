@@ -12,11 +12,12 @@ from stratovirt.machine.machine import Machine
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stratovirt.document.vm import Vm
+    from stratovirt.machine.board import Board
 
 
 def build(document: Vm) -> Machine:
     """Build the machine; on any failure everything made so far is released."""
-    board = boards.load(document.machine.arch, document.machine.type)
+    board = _board(document)
     chassis = Chassis(CoreVm(), board)
     try:
         _confine_threads(document, chassis)
@@ -36,6 +37,25 @@ def build(document: Vm) -> Machine:
         chassis.close()
         raise
     return Machine(document, chassis)
+
+
+def _board(document: Vm) -> Board:
+    """Return the board; where there is none yet, say which devices wait for a later version too."""
+    try:
+        return boards.load(document.machine.arch, document.machine.type)
+    except boards.NotBuiltError as error:
+        from stratovirt.devices.device import Device
+
+        waiting = [
+            f"{device.label} '{name}'"
+            for kind, name, device in document.devices()
+            if kind != "iothread" and type(device).realize is Device.realize
+        ]
+        if not waiting:
+            raise
+        raise boards.NotBuiltError(
+            f"{error}, and neither can {', '.join(waiting)}", hint=error.hint
+        ) from None
 
 
 def _confine_threads(document: Vm, chassis: Chassis) -> None:

@@ -6,8 +6,9 @@ import os
 
 from stratovirt.compat.draft import Draft
 from stratovirt.compat.registry import USAGE_HINT, flags, tokenise, values_of
+from stratovirt.document.crosscheck import crosscheck, is_told_at_start
 from stratovirt.document.vm import Vm
-from stratovirt.errors import DocumentError, StratovirtError, UsageError
+from stratovirt.errors import DocumentError, StratovirtError, UsageError, warn
 from stratovirt.load import load
 
 TYPE_CHECKING = False
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from stratovirt.record import Problem
 
     Complaint = tuple[str, str]  # message and hint
-
-
-WARNINGS = "SV4"  # the series of crosscheck() that stops nothing
 
 
 class Answer(StratovirtError):  # noqa: N818 - it is no error
@@ -41,10 +39,17 @@ def translate(argv: list[str], arch: str = "") -> Vm:
     problems: list[Problem] = []
     vm = load(Vm, data, problems)
     complaints = draft.problems + [_complaint(draft.origin_of(problem.path), problem) for problem in problems]
-    if vm is not None:
-        complaints += [_complaint(draft.frontend_of(problem.path), problem) for problem in _crosscheck(vm)]
+    warnings: list[Complaint] = []
+    for problem in crosscheck(vm) if vm is not None else ():
+        complaint = _complaint(draft.frontend_of(problem.path), problem)
+        if not problem.warning:
+            complaints.append(complaint)
+        elif is_told_at_start(problem):
+            warnings.append(complaint)
     if complaints or vm is None:
         raise _all_of(DocumentError, complaints)
+    for message, _ in warnings:
+        warn(message)
     return vm
 
 
@@ -71,12 +76,6 @@ def _read(draft: Draft, given: Given) -> None:
                 complaints.append((f"{draft.origin}: {error.message}", error.hint))
     if complaints:
         raise _all_of(UsageError, complaints)
-
-
-def _crosscheck(vm: Vm) -> list[Problem]:
-    from stratovirt.document.crosscheck import crosscheck
-
-    return [problem for problem in crosscheck(vm) if not problem.code.startswith(WARNINGS)]
 
 
 def _complaint(origin: str, problem: Problem) -> Complaint:

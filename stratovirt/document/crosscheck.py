@@ -38,6 +38,11 @@ def crosscheck(vm: Vm, known: Iterable[Problem] = ()) -> list[Problem]:
     return [problem for problem in found if not any(_same_place(problem.path, place) for place in places)]
 
 
+def is_told_at_start(problem: Problem) -> bool:
+    """Tell whether a start says it too: what is without effect; a guest without a root may be meant."""
+    return problem.warning and problem.code != "SV401"
+
+
 def _same_place(path: Path, place: Path) -> bool:
     shorter = min(len(path), len(place))
     return shorter > 0 and path[:shorter] == place[:shorter]
@@ -224,8 +229,9 @@ def _nets(vm: Vm) -> Iterator[Problem]:
             )
         if net.vhostfds and net.vhost is False:
             yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
-        if net.iothread is not None and net.vhost is True:
-            yield Problem("SV403", (*where, "iothread"), "an iothread has no effect with vhost")
+        if net.iothread is not None and net.vhost is not False:
+            when = "" if net.vhost is True else " where the host has it"
+            yield Problem("SV403", (*where, "iothread"), f"an iothread has no effect with vhost{when}")
     yield from _twice(
         [(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address"
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from stratovirt.document.crosscheck import crosscheck
+from stratovirt.document.crosscheck import crosscheck, is_told_at_start
 from stratovirt.document.vm import Vm
-from stratovirt.errors import DocumentError, HostError
+from stratovirt.errors import DocumentError, HostError, warn
 from stratovirt.load import load
 from stratovirt.record import Problem
 
@@ -31,8 +31,8 @@ class Finding:
 
     @property
     def warning(self) -> bool:
-        """The SV4 series warns, all others are errors."""
-        return self.problem.code.startswith("SV4")
+        """Whether it is no error."""
+        return self.problem.warning
 
 
 class UnreadableError(HostError):
@@ -144,4 +144,7 @@ def load_vm(path: str) -> Vm:
         from stratovirt.document.report import text_report
 
         raise DocumentError(f"profile {path} cannot be run\n{text_report(source, findings)}".rstrip())
+    for finding in findings:
+        if is_told_at_start(finding.problem):
+            warn(f"{path}:{finding.span.line}: {finding.problem.message}")
     return vm.with_paths(os.path.dirname(path))

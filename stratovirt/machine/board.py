@@ -35,6 +35,10 @@ if TYPE_CHECKING:
             """Load what the guest starts and point vCPU 0 at it."""
 
 
+class NotBuiltError(StratovirtError):
+    """The document describes what this version cannot run yet."""
+
+
 def load(architecture: str, machine_type: str) -> Board:
     """Return the board, or say why this host or this version cannot be it."""
     host = os.uname().machine
@@ -46,7 +50,7 @@ def load(architecture: str, machine_type: str) -> Board:
     try:
         module = __import__(f"stratovirt.machine.{architecture}.{machine_type}", fromlist=["BOARD"])
     except ModuleNotFoundError as error:
-        raise StratovirtError(
+        raise NotBuiltError(
             f"machine type '{machine_type}' on {architecture} cannot be run by this version",
             hint="`stratovirt check` accepts it already; microvm on x86_64 runs",
         ) from error

@@ -7,15 +7,17 @@ import sys
 from pathlib import Path
 
 PLACE = Path("build/bench-installed")
+PYTHON = str(PLACE / "bin" / "python")
 SCRIPT = str(PLACE / "bin" / "stratovirt")
+BARE = [PYTHON, "-c", "pass"]
+CHECK = [SCRIPT, "check", "profiles/microvm.toml"]
 
 
 def install() -> None:
     """Install the package as a user does: a wheel, in an environment without the tests' packages."""
-    python = str(PLACE / "bin" / "python")
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(PLACE)], check=True)
     for what in (["--upgrade", "pip"], ["."]):
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *what], check=True)
+        subprocess.run([PYTHON, "-m", "pip", "install", "--quiet", *what], check=True)
 
 
 def ours(kernel: Path, socket: Path) -> list[str]:
@@ -34,3 +36,7 @@ def qemu(kernel: Path, socket: Path) -> list[str]:
         "-smp", "1", "-m", "256M", "-kernel", str(kernel), "-serial", "stdio",
         "-qmp", f"unix:{socket},server=on,wait=off",
     ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    install()

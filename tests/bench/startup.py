@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench import peers
 from tests.guest import tiny
@@ -49,8 +49,26 @@ def _private_once_qmp_answers(pid: int, socket: Path) -> float:
     return memory
 
 
-def pairs(count: int) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Return `count` interleaved pairs of (ours, QEMU's) after one that is not counted."""
-    start_once(peers.ours)
-    start_once(peers.qemu)
-    return [(start_once(peers.ours), start_once(peers.qemu)) for _ in range(count)]
+def run_once(words: list[str]) -> float:
+    """Return milliseconds from exec to the end of a command that is to succeed."""
+    begin = time.perf_counter()
+    subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    return (time.perf_counter() - begin) * 1e3
+
+
+class Round(NamedTuple):
+    """One of each, after another."""
+
+    ours: tuple[float, float]
+    qemu: tuple[float, float]
+    bare: float  # the interpreter that does nothing
+    check: float
+
+
+def rounds(count: int) -> list[Round]:
+    """Return `count` rounds after one that is not counted."""
+    return [_round() for _ in range(count + 1)][1:]
+
+
+def _round() -> Round:
+    return Round(start_once(peers.ours), start_once(peers.qemu), run_once(peers.BARE), run_once(peers.CHECK))

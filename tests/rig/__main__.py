@@ -58,6 +58,7 @@ def where_linux_runs(asked: argparse.Namespace) -> int:
         except OSError as error:
             raise RigError(f"{command[0]} cannot be started: {error.strerror}") from error
     say("this host has no usable hardware virtualization: running inside the nested rig (QEMU, emulated)")
+    debian.install(["rig"])
     return inside(asked)
 
 
