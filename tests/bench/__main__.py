@@ -22,6 +22,7 @@ OUTPUT = Path("build/bench.json")
 # is not promised.
 PROMISES = {
     "exec to first serial byte, beside": 2.5,
+    "exec to first serial byte, modules in a group": 1.0,
     "exec to first serial byte": 0.5,
     "check of a profile": 30.0,
     "private memory": 0.35,
@@ -66,6 +67,11 @@ def startup(runs: int) -> list[Row]:
             [(e.ours[0], e.bare) for e in rounds],
         ),
         figure("check of a profile, beside a bare interpreter", "ms", [(e.check, e.bare) for e in rounds]),
+        figure(
+            "exec to first serial byte, modules in a group, beside one by one",
+            "ms",
+            [(each.grouped[0], each.one_by_one[0]) for each in rounds],
+        ),
     ]
 
 

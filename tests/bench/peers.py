@@ -22,8 +22,23 @@ def install() -> None:
 
 def ours(kernel: Path, socket: Path) -> list[str]:
     """Return our command line."""
+    return [SCRIPT, *_flags(kernel, socket)]
+
+
+def grouped(kernel: Path, socket: Path) -> list[str]:
+    """Return ours as a program on the interpreter's command line, to compare one_by_one() with."""
+    return [PYTHON, "-c", "from stratovirt.cli import main; main()", *_flags(kernel, socket)]
+
+
+def one_by_one(kernel: Path, socket: Path) -> list[str]:
+    """Return the same without the groups of the start image: each module is found and made alone."""
+    program = "from stratovirt import cli; cli.image.preload = len; cli.main()"
+    return [PYTHON, "-c", program, *_flags(kernel, socket)]
+
+
+def _flags(kernel: Path, socket: Path) -> list[str]:
     return [
-        SCRIPT, "-machine", "microvm", "-smp", "1", "-m", "256M", "-kernel", str(kernel),
+        "-machine", "microvm", "-smp", "1", "-m", "256M", "-kernel", str(kernel),
         "-serial", "stdio", "-qmp", f"unix:{socket}",
     ]  # fmt: skip
 

@@ -63,6 +63,8 @@ class Round(NamedTuple):
     qemu: tuple[float, float]
     bare: float  # the interpreter that does nothing
     check: float
+    grouped: tuple[float, float]
+    one_by_one: tuple[float, float]
 
 
 def rounds(count: int) -> list[Round]:
@@ -71,4 +73,11 @@ def rounds(count: int) -> list[Round]:
 
 
 def _round() -> Round:
-    return Round(start_once(peers.ours), start_once(peers.qemu), run_once(peers.BARE), run_once(peers.CHECK))
+    return Round(
+        ours=start_once(peers.ours),
+        qemu=start_once(peers.qemu),
+        bare=run_once(peers.BARE),
+        check=run_once(peers.CHECK),
+        grouped=start_once(peers.grouped),
+        one_by_one=start_once(peers.one_by_one),
+    )
