@@ -6,11 +6,13 @@ import contextlib
 import os
 import subprocess
 import sys
+from fcntl import flock
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt.control import pidfile
 from stratovirt.control.pidfile import Pidfile
 from stratovirt.errors import StratovirtError
 
@@ -105,6 +107,27 @@ def test_of_several_that_claim_a_path_at_once_exactly_one_gets_it(
             f"pidfile {path}: another process holds it",
         }
     assert sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+def test_a_file_that_was_replaced_between_look_and_lock_is_not_taken_for_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pid"
+    path.write_text("4194304")
+    rivals: list[Pidfile] = []
+
+    def lock_after_a_rival(fd: int, how: int) -> None:
+        monkeypatch.setattr(pidfile, "flock", flock)
+        rivals.append(Pidfile.claim(str(path)))
+        flock(fd, how)
+
+    monkeypatch.setattr(pidfile, "flock", lock_after_a_rival)
+    with pytest.raises(StratovirtError, match=r"runs and holds it"):
+        Pidfile.claim(str(path))
+    (rival,) = rivals
+    rival.close()
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_whole_private_and_locked_and_goes_with_its_owner(tmp_path: Path) -> None:

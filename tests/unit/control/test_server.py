@@ -10,7 +10,7 @@ import pytest
 
 from stratovirt.control.listener import Listener
 from stratovirt.control.loop import Loop
-from stratovirt.control.qmp.events import Stop
+from stratovirt.control.qmp.events import BlockIoError
 from stratovirt.control.qmp.registry import Target
 from stratovirt.control.qmp.server import Server
 from stratovirt.control.qmp.session import Session
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 20
 SOON_S = 0.05
-EVENTS = 8000  # more than a socket holds, and less than a session keeps
+EVENTS = 3000  # each of a good thousand bytes: more than a socket holds, and less than a session keeps
+EVENT = BlockIoError(device="d", operation="read", action="report", nospace=False, reason="x" * 1000)
+WORD = b"BLOCK_IO_ERROR"
 
 
 class Stage:
@@ -82,7 +84,7 @@ class Stage:
     def tell_too_much(self) -> None:
         """Tell the client more than its socket takes."""
         for _ in range(EVENTS):
-            self.server.emit(Stop())
+            self.server.emit(EVENT)
 
     @staticmethod
     def _give_up() -> None:
@@ -104,7 +106,7 @@ def test_a_client_that_reads_nothing_makes_room_for_the_next(stage: Stage) -> No
     rest = stage.read_until(first, b"never said")
 
     assert greeting.startswith(b'{"QMP"')
-    assert 0 < rest.count(b"STOP") < EVENTS
+    assert 0 < rest.count(WORD) < EVENTS
 
 
 def test_one_that_comes_later_finds_room_at_once(stage: Stage) -> None:
@@ -121,16 +123,16 @@ def test_a_client_that_reads_nothing_keeps_its_place_while_nobody_waits(stage: S
     stage.tell_too_much()
     stage.serve(3 * SOON_S)
 
-    assert stage.read_until(first, b"STOP", EVENTS).count(b"STOP") == EVENTS
+    assert stage.read_until(first, WORD, EVENTS).count(WORD) == EVENTS
 
 
 def test_a_client_that_reads_all_is_not_sent_away_however_long_it_says_nothing(stage: Stage) -> None:
     first = stage.connect()
     stage.knock()
     stage.serve(3 * SOON_S)
-    stage.server.emit(Stop())
+    stage.server.emit(EVENT)
 
-    assert b"STOP" in stage.read_until(first, b"\n")
+    assert WORD in stage.read_until(first, b"\n")
 
 
 def test_a_client_that_reads_again_has_its_time_anew(tmp_path: Path) -> None:
@@ -138,11 +140,11 @@ def test_a_client_that_reads_again_has_its_time_anew(tmp_path: Path) -> None:
         first = stage.connect()
         stage.tell_too_much()
         stage.serve(0.6)
-        some = stage.read_until(first, b"STOP", EVENTS // 2)
+        some = stage.read_until(first, WORD, EVENTS // 2)
         stage.knock()
-        rest = stage.read_until(first, b"STOP", EVENTS - some.count(b"STOP"))
+        rest = stage.read_until(first, WORD, EVENTS - some.count(WORD))
 
-    assert (some + rest).count(b"STOP") == EVENTS
+    assert (some + rest).count(WORD) == EVENTS
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["after its time", "within its time"])
@@ -158,7 +160,7 @@ def test_a_client_that_half_closes_and_reads_nothing_is_not_waited_for(before: b
         session = Session(loop, ours, target, loop.stop, None, SOON_S)
         session.start()
         for _ in range(EVENTS):
-            session.emit(Stop())
+            session.emit(EVENT)
         if before:
             theirs.shutdown(socket.SHUT_WR)
         else:
