@@ -46,9 +46,10 @@ def test_a_parent_that_is_interrupted_says_so_and_takes_the_start_with_it(
     with in_background(path, pidfile, held=True) as served:
         served.is_built()
         served.kill(number)
-        status, errors = served.finish()
+        served.process.wait(TIMEOUT_S)
         left = sorted(entry.name for entry in path.parent.iterdir())
         asked = served.did_at_last()
+        status, errors = served.finish()
 
     assert (status, errors.splitlines(keepends=True)[0]) == (1, INTERRUPTED)
     assert errors.splitlines()[1:] == ["  hint: start it again"]
@@ -86,8 +87,8 @@ def test_a_parent_that_is_interrupted_once_the_machine_runs_ended_well_before(
 def test_a_start_that_a_signal_ends_is_told_by_the_parent(path: Path, pidfile: Path) -> None:
     with in_background(path, pidfile, held=True) as served:
         os.kill(served.is_built(), signal.SIGTERM)
-        status, errors = served.finish()
         asked = served.did_at_last()
+        status, errors = served.finish()
 
     assert status == 1
     assert errors.startswith(
