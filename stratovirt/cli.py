@@ -46,27 +46,13 @@ def _guarded(argv: list[str]) -> int:
         if error.exit_status == 0:  # -help and -version: an answer, not a failure
             os.write(1, f"{error.message}\n".encode())
         else:
-            _report(error)
+            log.report(error)
         return error.exit_status
     except BrokenPipeError:
         return 1
     except Exception as error:  # noqa: BLE001 - a user gets words, whatever it is
-        _report(told(error))
+        log.report(told(error))
         return 1
-
-
-def _report(error: StratovirtError) -> None:
-    """Tell the user; a log is told too, and where it is standard error nothing is said twice."""
-    log.error(f"{error.message} ({error.hint})" if error.hint else error.message)
-    if log.has_file() or not log.is_on("error"):
-        _print_error(error)
-
-
-def _print_error(error: StratovirtError) -> None:
-    lines = f"stratovirt: {error.message}\n"
-    if error.hint:
-        lines += f"  hint: {error.hint}\n"
-    os.write(2, lines.encode(errors="replace"))
 
 
 def dispatch(argv: list[str]) -> int:

@@ -5,7 +5,7 @@
 
 Nothing is written before open_log(): without -D there is no log. Who reads which level: error, an action of
 the user did not happen; warn, odd and harmless; info, what a machine and its clients do; debug and trace,
-developers.
+developers. From info on a log holds what the user and clients said, whatever that was (docs/log.md).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from stratovirt.errors import HostError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stratovirt.document.sections import Log
+    from stratovirt.errors import StratovirtError
 
 LEVELS = ("error", "warn", "info", "debug", "trace")
 VARIABLE = "STRATOVIRT_LOG_LEVEL"
@@ -96,6 +97,17 @@ def warn(text: str) -> None:
 def info(text: str) -> None:
     """Log what the machine or a client did."""
     _write("info", text)
+
+
+def report(failure: StratovirtError) -> None:
+    """Tell the user of a failure; a log is told too, and where it is standard error nothing is said twice."""
+    error(f"{failure.message} ({failure.hint})" if failure.hint else failure.message)
+    if not has_file() and is_on("error"):
+        return
+    lines = f"stratovirt: {failure.message}\n"
+    if failure.hint:
+        lines += f"  hint: {failure.hint}\n"
+    os.write(STDERR, lines.encode(errors="replace"))
 
 
 def _write(level: str, text: str) -> None:

@@ -61,7 +61,7 @@ class UnixListener:
         except _Refused as refused:
             raise HostError(f"listen on {what or cls.what} {path}", refused.error, refused.hint) from refused
         except OSError as error:
-            raise HostError(f"listen on {what or cls.what} {path}", error) from error
+            raise HostError(f"listen on {what or cls.what} {path}", error, "name another path") from error
 
     @property
     def fd(self) -> int:
@@ -118,7 +118,7 @@ def _bind(sock: socket, path: str) -> None:
             sock.bind(path)
         except OSError as error:
             if error.errno != EADDRINUSE:
-                raise _Refused(error, _HINTS.get(error.errno or 0, "")) from error
+                raise _Refused(error, _HINTS.get(error.errno or 0, "name another path")) from error
         else:
             return
         _remove_stale(path)

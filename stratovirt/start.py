@@ -6,7 +6,8 @@ import gc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from stratovirt.control.daemon import Daemon
+    from collections.abc import Callable
+
     from stratovirt.control.listener import Listener
     from stratovirt.control.pidfile import Pidfile
     from stratovirt.document.vm import Vm
@@ -21,37 +22,43 @@ def start_profile(path: str) -> int:
 
 
 def start(document: Vm) -> int:
-    """Build the machine, start it, then load what serves it; return the exit status."""
+    """Build the machine, start it, then load what serves it; return the exit status.
+
+    In the background the parent does not return: it ends when the machine runs, or has failed.
+    """
     from stratovirt.control import signals
 
-    daemon = _prepare(document)
+    background = document.process.daemonize
     try:
         signals.install()
-        signals.hold()
-        pidfile = _claim_pidfile(document.process.pidfile)
-        try:
-            return _run(document, daemon)
-        finally:
-            if pidfile is not None:
-                pidfile.close()
+        _open_log(document)
+        if not background:
+            return _start(document, _in_foreground)
+        from stratovirt.control.daemon import in_background
+
+        return in_background(lambda runs: _start(document, runs))
     except signals.Interrupted:
-        return 0
-    finally:
-        if daemon is not None:
-            daemon.ends()
+        return int(background)  # where 0 says that the machine runs
 
 
-def _prepare(document: Vm) -> Daemon | None:
-    """Open the log, and go into the background if that is asked for: here the process has one thread."""
+def _open_log(document: Vm) -> None:
     if document.log is not None:
         from stratovirt import log
 
         log.open_log(document.log)
-    if not document.process.daemonize:
-        return None
-    from stratovirt.control.daemon import detach
 
-    return detach()
+
+def _start(document: Vm, runs: Callable[[], None]) -> int:
+    """Start in the process that serves; `runs` is called when everything stands."""
+    from stratovirt.control import signals
+
+    signals.hold()
+    pidfile = _claim_pidfile(document.process.pidfile)
+    try:
+        return _run(document, runs)
+    finally:
+        if pidfile is not None:
+            pidfile.close()
 
 
 def _claim_pidfile(path: str | None) -> Pidfile | None:
@@ -62,7 +69,7 @@ def _claim_pidfile(path: str | None) -> Pidfile | None:
     return Pidfile.claim(path)
 
 
-def _run(document: Vm, daemon: Daemon | None) -> int:
+def _run(document: Vm, runs: Callable[[], None]) -> int:
     from stratovirt.builder.build import build
     from stratovirt.control import signals
     from stratovirt.control.listener import Listener
@@ -72,7 +79,7 @@ def _run(document: Vm, daemon: Daemon | None) -> int:
         signals.release()
         machine = build(document)
         try:
-            return _serve(machine, listener, daemon)
+            return _serve(machine, listener, runs)
         except BaseException:
             machine.close()  # harmless when that was done before
             raise
@@ -81,7 +88,7 @@ def _run(document: Vm, daemon: Daemon | None) -> int:
             listener.close()
 
 
-def _serve(machine: Machine, listener: Listener | None, daemon: Daemon | None) -> int:
+def _serve(machine: Machine, listener: Listener | None, runs: Callable[[], None]) -> int:
     from stratovirt.control import signals
 
     signals.check()
@@ -91,7 +98,7 @@ def _serve(machine: Machine, listener: Listener | None, daemon: Daemon | None) -
     _settle()
     if machine.document.log is not None:
         _log_start(machine.document)
-    return serve(machine, listener, _in_foreground if daemon is None else daemon.runs)
+    return serve(machine, listener, runs)
 
 
 def _in_foreground() -> None:

@@ -40,7 +40,7 @@ class _Service:
         self._machine = machine
         self._listener = listener
         self._loop = Loop()
-        self._notices = Notices()
+        self._notices = Notices(self._loop)
         self._signals: SignalSource | None = None
         self._console: Console | None = None
         self._server: Server | None = None
@@ -154,6 +154,7 @@ class _Service:
         """Take everything down, each step whatever became of the others; raise what went wrong first."""
         for step in (
             self._close_machine,
+            self._notices.close,
             self._close_console,
             self._tell_clients,
             self._close_socket,

@@ -21,6 +21,7 @@ else:
 
 ENDING = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
 HANGUP = _signal.SIGHUP
+TERMINATION = _signal.SIGTERM
 
 
 class Interrupted(BaseException):
@@ -45,7 +46,7 @@ def install() -> None:
             if number != _signal.SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
                 _signal.signal(number, _on_signal)
     except OSError as error:
-        raise HostError("handle signals", error) from error
+        raise HostError("handle signals", error, "does a filter of the host forbid it?") from error
 
 
 def hold() -> None:

@@ -26,6 +26,7 @@ else:
 _SHELL = "/bin/sh"
 # The first line says that the terminal is raw, the second that all is well.
 _GUARD = "trap '' HUP INT QUIT TERM; read -r word <&3 || exit; read -r word <&3 || exec stty {saved}"
+_HINT = "is standard input still a terminal?"
 
 
 class Terminal:
@@ -36,7 +37,7 @@ class Terminal:
         try:
             self._saved = t.tcgetattr(fd)
         except t.error as error:
-            raise HostError("read the terminal's mode", OSError(*error.args)) from error
+            raise HostError("read the terminal's mode", OSError(*error.args), _HINT) from error
         # Now, and not once the terminal is ours: a process that serves a machine can start no other one.
         self._guard: _Guard | None = _Guard(fd, self._saved)
         self._is_raw = False
@@ -59,7 +60,7 @@ class Terminal:
         try:
             t.tcsetattr(self._fd, t.TCSANOW, _raw(self._saved))
         except t.error as error:
-            raise HostError("make the terminal raw", OSError(*error.args)) from error
+            raise HostError("make the terminal raw", OSError(*error.args), _HINT) from error
 
     def restore(self) -> None:
         """Put it back; harmless when done before."""

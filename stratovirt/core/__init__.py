@@ -18,7 +18,10 @@ if lib.sv_abi_version() != ABI_VERSION:
     raise StratovirtError("the C core was built from other sources than this package", hint="run `make core`")
 
 
-def check(call: str, result: int, hint: str = "") -> int:
+HINT = "has the process met a limit (ulimit, cgroup)? the host's log may say more (dmesg)"
+
+
+def check(call: str, result: int, hint: str = HINT) -> int:
     """Return what a core call returned, or raise its -errno as the failure of `call`."""
     if result < 0:
         raise CoreError(call, result, hint)

@@ -25,7 +25,14 @@ _OPEN_HINTS = {
     errno.EPERM: "give this container access to the device",
     errno.ENODEV: "load the module (modprobe kvm_intel or kvm_amd)",
     errno.EBUSY: "stop the other hypervisor that holds the processor",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+_CALL_HINTS = {
+    errno.ENOMEM: "free memory on the host, or raise the limit of its cgroup",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.EPERM: "may this user, or this container, use KVM?",
+}
+_HINT = "the host's log may say why (dmesg); a newer kernel may do it"
 
 
 def call(fd: int, request: str, argument: Any = 0) -> int:
@@ -34,7 +41,8 @@ def call(fd: int, request: str, argument: Any = 0) -> int:
         argument = ffi.cast("unsigned long", argument)
     result: int = lib.ioctl(fd, getattr(lib, request), argument)
     if result < 0:
-        raise HostError(request, OSError(ffi.errno, os.strerror(ffi.errno)))
+        number = ffi.errno
+        raise HostError(request, OSError(number, os.strerror(number)), _CALL_HINTS.get(number, _HINT))
     return result
 
 
@@ -43,7 +51,7 @@ def open_device(path: str = DEVICE) -> int:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise HostError(f"open {path}", error, _OPEN_HINTS.get(error.errno or 0, "")) from error
+        raise HostError(f"open {path}", error, _OPEN_HINTS.get(error.errno or 0, _HINT)) from error
     try:
         _require(fd, path)
     except BaseException:

@@ -89,7 +89,9 @@ class CoreVm:
     def load_file(self, gpa: int, fd: int, offset: int, length: int, name: str) -> None:
         """Read a piece of a file straight into guest memory."""
         check(
-            f"load {name} to {gpa:#x} of guest memory", lib.sv_mem_load(self._handle, gpa, fd, offset, length)
+            f"load {name} to {gpa:#x} of guest memory",
+            lib.sv_mem_load(self._handle, gpa, fd, offset, length),
+            "is the file whole, and can it be read to its end?",
         )
 
     def create_vcpu(self, index: int) -> int:

@@ -100,7 +100,7 @@ def _open_clone(label: str) -> int:
     try:
         return os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        hint = _CLONE_HINTS.get(error.errno or 0, "")
+        hint = _CLONE_HINTS.get(error.errno or 0, "has the process met a limit (ulimit -n)?")
         raise HostError(f"{label}: open {CLONE_DEVICE}", error, hint) from error
 
 

@@ -125,6 +125,7 @@ static void read_path(pid_t pid, const struct user_regs_struct *regs, char *path
 	case SYS_unlink:
 	case SYS_access:
 	case SYS_rename:
+	case SYS_link:
 	case SYS_stat:
 	case SYS_lstat:
 	case SYS_execve:

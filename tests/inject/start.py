@@ -34,11 +34,12 @@ NAMES = {
 ERRORS: dict[str, int | None] = {
     **dict.fromkeys(("openat", "dup", "dup2", "dup3", "fcntl", "eventfd2", "epoll_create1"), errno.EMFILE),
     **dict.fromkeys(("timerfd_create", "socket", "pipe2", "io_uring_setup", "memfd_create"), errno.EMFILE),
+    "socketpair": errno.EMFILE,
     **dict.fromkeys(("mmap", "mremap", "mprotect", "munmap", "brk", "madvise", "epoll_ctl"), errno.ENOMEM),
     **dict.fromkeys(("clone", "clone3", "fork", "vfork"), errno.EAGAIN),
     **dict.fromkeys(("bind", "listen", "newfstatat", "io_uring_register"), errno.EACCES),
     **dict.fromkeys(("capset", "prctl", "prlimit64", "fchmod", "setsid", "rt_sigaction"), errno.EPERM),
-    **dict.fromkeys(("write", "ftruncate", "rename"), errno.ENOSPC),
+    **dict.fromkeys(("write", "ftruncate", "rename", "link"), errno.ENOSPC),
     "flock": errno.ENOLCK,
     "seccomp": errno.EINVAL,
     **dict.fromkeys(("futex", "uname", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid"), None),
@@ -162,8 +163,8 @@ class Start:
         return self._run(Call(-1, 0, "read", 0, ""), 0)
 
     def _is_first(self, call: Call) -> bool:
-        """Tell the first call that is of interest; the way into the background begins with a pipe."""
-        return call.name == "pipe2" if self.background else call.path.endswith("stratovirt/errors.py")
+        """Tell the first call that is of interest; the way into the background begins with two sockets."""
+        return call.name == "socketpair" if self.background else call.path.endswith("stratovirt/errors.py")
 
     def fail(self, call: Call) -> Outcome | None:
         """Start with a call that fails; None when it was not met again."""
@@ -243,6 +244,7 @@ def complaints(outcome: Outcome, *, background: bool) -> list[str]:
         "it ends well with a message": outcome.status == 0 and lines,
         "not one message": outcome.status != 0
         and sum(line.startswith("stratovirt: ") for line in lines) != 1,
+        "no next step": outcome.status != 0 and not any(line.startswith("  hint: ") for line in lines),
         "the parent's status is not true": background
         and (outcome.status == 0) != (bool(outcome.others) and not any(outcome.others)),
     }

@@ -1,10 +1,14 @@
-"""Serves the clients of the QMP socket, one at a time; the others wait in the socket's queue."""
+"""Serves the clients of the QMP socket, one at a time; the others wait in the socket's queue.
+
+A client that has stopped reading keeps its place, as with QEMU, until another one wants it.
+"""
 
 from __future__ import annotations
 
+from stratovirt import log
 from stratovirt.control.qmp.commands.balloon import Announcer
 from stratovirt.control.qmp.registry import Target
-from stratovirt.control.qmp.session import Session
+from stratovirt.control.qmp.session import STALL_S, Session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +26,19 @@ class Server:
     """Whoever is connected, and the door for the next."""
 
     def __init__(
-        self, loop: Loop, listener: Listener, machine: ServedMachine, end: Callable[[Event], None]
+        self,
+        loop: Loop,
+        listener: Listener,
+        machine: ServedMachine,
+        end: Callable[[Event], None],
+        stall_s: float = STALL_S,
     ) -> None:
         self._loop = loop
         self._listener = listener
         self._target = Target(machine, self.emit, end)
         self._balloon = Announcer(loop, self._target)
         self._session: Session | None = None
+        self._stall_s = stall_s
         self._open = True
         self._wait_for_client()
 
@@ -77,5 +87,18 @@ class Server:
         if client is None:
             return
         self._loop.remove_reader(self._listener.fd)
-        self._session = Session(self._loop, client, self._target, self._wait_for_client)
+        self._session = Session(
+            self._loop, client, self._target, self._wait_for_client, self._wait_for_another, self._stall_s
+        )
         self._session.start()
+
+    def _wait_for_another(self) -> None:
+        """The client does not read: the next one to come takes its place."""
+        if self._open:
+            self._loop.add_reader(self._listener.fd, self._replace)
+
+    def _replace(self) -> None:
+        self._loop.remove_reader(self._listener.fd)
+        if self._session is not None and self._session.is_stalled:
+            log.warn("QMP: a client that reads nothing was disconnected, for another one waits")
+            self._session.close()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
 
-    from stratovirt.control.loop import Loop
+    from stratovirt.control.loop import Loop, Timer
     from stratovirt.control.qmp.events import Event
     from stratovirt.control.qmp.registry import Target
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 GREETING: Message = {"QMP": {"version": VERSION, "capabilities": []}}
 READ_AT_ONCE = 16 << 10  # bytes; bounds what one turn of the loop costs
 UNSENT_AT_MOST = 4 << 20  # bytes; who leaves more unread is disconnected. The longest id, escaped, fits
+STALL_S = 30.0  # in which a client takes nothing of what waits for it: then others need not wait for it
 INT_SIZE = 4
 RIGHTS_SPACE = CMSG_SPACE(16 * INT_SIZE)  # the kernel closes what does not fit
 DISCARDS = 16  # reads; a client that keeps sending must not keep us
@@ -34,14 +35,30 @@ _MEMBERS = ("execute", "arguments", "id")
 
 
 class Session:
-    """A connection. `target` is what its commands work on; `on_closed` is called once, when it is over."""
+    """A connection. `target` is what its commands work on; `on_closed` is called once, when it is over.
 
-    def __init__(self, loop: Loop, sock: socket, target: Target, on_closed: Callable[[], None]) -> None:
+    `on_stall` is called when the client has taken nothing of what waits for it for `stall_s` seconds. One
+    that sends nothing more either is not waited for any longer.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket,
+        target: Target,
+        on_closed: Callable[[], None],
+        on_stall: Callable[[], None] | None = None,
+        stall_s: float = STALL_S,
+    ) -> None:
         self._loop = loop
         self._socket = sock
         self._fd = sock.fileno()
         self._target = target
         self._on_closed = on_closed
+        self._on_stall = on_stall
+        self._stall_s = stall_s
+        self._patience: Timer | None = None
+        self.is_stalled = False
         self._on_sent: Callable[[], None] | None = None
         self._framer = Framer()
         self._bucket = Bucket()
@@ -75,6 +92,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self._calm()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._discard_input()
@@ -116,7 +134,9 @@ class Session:
         missing = self._framer.end()
         if missing is not None:
             self._answer(missing)
-        if not self._unsent:
+        if self._unsent:
+            self._expect_progress()
+        else:
             self._all_is_sent()
 
     def _all_is_sent(self) -> None:
@@ -169,6 +189,7 @@ class Session:
         self._unsent += line
         if not waits:
             self._write()
+            self._expect_progress()
         if len(self._unsent) > UNSENT_AT_MOST:
             self.close()
 
@@ -181,11 +202,34 @@ class Session:
             self.close()
             return
         del self._unsent[:sent]
+        if sent:
+            self._expect_progress()
         if self._unsent:
             self._loop.add_writer(self._fd, self._write)
             return
         self._loop.remove_writer(self._fd)
         self._all_is_sent()
+
+    def _expect_progress(self) -> None:
+        """Give the client its time, from now on, to take something of what waits for it."""
+        self._calm()
+        if self._unsent and not self._closed:
+            self._patience = self._loop.call_later(self._stall_s, self._stall)
+
+    def _calm(self) -> None:
+        self.is_stalled = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _stall(self) -> None:
+        self._patience = None
+        self.is_stalled = True
+        if not self._hears:
+            log.warn("QMP: a client that has half-closed and reads nothing was disconnected")
+            self.close()
+        elif self._on_stall is not None:
+            self._on_stall()
 
     def _discard_input(self) -> None:
         """Take what nobody will read: left there it would turn the client's end of file into an error."""

@@ -1,7 +1,8 @@
 """A machine that does nothing but remember, served by the real command in a process of its own.
 
 Run as a module: the words are descriptor numbers and the document. What the machine is asked to do is written
-to the log pipe, one line each; what its threads would tell is read from the events pipe, one line each.
+to the log pipe, one line each; what its threads would tell is read from the events pipe, one line each. With
+the word "held" it is built only when the events pipe says so.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from stratovirt.document.vm import Vm
 
+GO_ON = b"go on"
 VCPU_THREADS = 1000  # the first vCPU's id; the others count up
 
 
@@ -123,6 +125,8 @@ class FakeMachine:
 
     def take_events(self) -> list[FakeEvent]:
         lines = os.read(self.events_fd, 65536).decode().splitlines()
+        if not lines:
+            os._exit(3)  # the test is over, and left us behind
         return [event for line in lines if (event := self._event(json.loads(line))) is not None]
 
     def _event(self, words: dict[str, str]) -> FakeEvent | None:
@@ -168,6 +172,15 @@ class FakeMachine:
         self.note("close")
 
 
+def build(vm: Vm, log: int, events: int, *, held: bool) -> FakeMachine:
+    machine = FakeMachine(vm, log, events)
+    if held:
+        machine.note(f"build {os.getpid()}")
+        if os.read(events, len(GO_ON)) != GO_ON:
+            raise StratovirtError("it cannot be built", hint="try again")
+    return machine
+
+
 def main() -> None:
     from stratovirt import cli, start
     from stratovirt.document.vm import Vm
@@ -177,7 +190,7 @@ def main() -> None:
     vm = load(Vm, json.loads(sys.argv[3]), [])
     assert vm is not None
     builder = types.ModuleType("stratovirt.builder.build")
-    builder.build = lambda vm: FakeMachine(vm, log, events)  # type: ignore[attr-defined]
+    builder.build = lambda vm: build(vm, log, events, held="held" in sys.argv)  # type: ignore[attr-defined]
     sys.modules["stratovirt.builder.build"] = builder
     cli.dispatch = lambda _argv: start.start(vm)  # type: ignore[assignment]
     cli.main()

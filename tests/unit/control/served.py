@@ -13,6 +13,8 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
+from tests.unit.control.fake_machine import GO_ON
+
 if TYPE_CHECKING:
     import signal
     from pathlib import Path
@@ -31,12 +33,16 @@ def _take_terminal() -> None:
 class Served:
     """A served fake machine; leaving the block kills it if it still runs.
 
-    Options are tables of the document, `stdin`, and `shell`: the script that starts the command ("$@").
+    Options are tables of the document, `stdin`, `stderr`, `fds` to inherit, `held` (the start waits for
+    `goes_on()` or `fails()`), and `shell`: the script that starts the command ("$@").
     """
 
     def __init__(self, qmp: Path | None, **options: Any) -> None:
         stdin = options.pop("stdin", subprocess.DEVNULL)
+        stderr = options.pop("stderr", subprocess.PIPE)
         shell = options.pop("shell", "")
+        fds = options.pop("fds", ())
+        held = ["held"] if options.pop("held", False) else []
         self._clients: list[Client] = []
         self.path = qmp
         document: dict[str, object] = {"version": 1, "cpu": {"count": options.pop("cpus", 1)}, **options}
@@ -52,6 +58,7 @@ class Served:
             str(log),
             str(events),
             json.dumps(document),
+            *held,
         ]
         if shell:
             words = ["sh", "-c", shell, "sh", *words]
@@ -59,8 +66,8 @@ class Served:
             words,
             stdin=stdin,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=(log, events),
+            stderr=stderr,
+            pass_fds=(log, events, *fds),
             start_new_session=True,
             preexec_fn=_take_terminal if shell else None,  # noqa: PLW1509 - only an ioctl
         )
@@ -95,13 +102,36 @@ class Served:
     def did(self) -> str:
         """Return what the machine was asked next."""
         while b"\n" not in self._lines:
-            ready, _, _ = select.select([self._log], [], [], TIMEOUT_S)
-            assert ready, "the machine was asked nothing"
-            piece = os.read(self._log, 65536)
-            assert piece, f"the process ended: {self.error_text()}"
-            self._lines += piece
+            assert self._hear(), f"the process ended: {self.error_text()}"
         line, self._lines = self._lines.split(b"\n", 1)
         return line.decode()
+
+    def did_at_last(self) -> list[str]:
+        """Return what the machine was still asked, once no process of it is left."""
+        while self._hear():
+            pass
+        return self._lines.decode().splitlines()
+
+    def _hear(self) -> bool:
+        ready, _, _ = select.select([self._log], [], [], TIMEOUT_S)
+        assert ready, "the machine was asked nothing"
+        piece = os.read(self._log, 65536)
+        self._lines += piece
+        return bool(piece)
+
+    def is_built(self) -> int:
+        """Wait until a held start builds its machine; return its process id."""
+        verb, _, number = self.did().partition(" ")
+        assert verb == "build"
+        return int(number)
+
+    def goes_on(self) -> None:
+        """Let a held start go on."""
+        os.write(self._events, GO_ON)
+
+    def fails(self) -> None:
+        """Let a held start fail."""
+        os.write(self._events, b"fails")
 
     def fed(self, size: int) -> bytes:
         """Return what the serial port was given, once it is that much."""
@@ -157,7 +187,9 @@ class Client:
             else:
                 return
 
-    def send(self, data: bytes | str) -> None:
+    def send(self, data: bytes | str | dict[str, Any]) -> None:
+        if isinstance(data, dict):
+            data = json.dumps(data)
         self.socket.sendall(data.encode() if isinstance(data, str) else data)
 
     def receive_line(self) -> str:
@@ -184,7 +216,7 @@ class Client:
             except (EOFError, ConnectionResetError):
                 return messages
 
-    def ask(self, data: bytes | str) -> dict[str, Any]:
+    def ask(self, data: bytes | str | dict[str, Any]) -> dict[str, Any]:
         """Send a request and return the next message."""
         self.send(data)
         return self.receive()

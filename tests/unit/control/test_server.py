@@ -1,0 +1,171 @@
+"""A QMP client that does not read what waits for it, and the one that comes next."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stratovirt.control.listener import Listener
+from stratovirt.control.loop import Loop
+from stratovirt.control.qmp.events import BlockIoError
+from stratovirt.control.qmp.registry import Target
+from stratovirt.control.qmp.server import Server
+from stratovirt.control.qmp.session import Session
+from stratovirt.document.vm import Vm
+from stratovirt.load import load
+from tests.unit.control.fake_machine import FakeMachine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TIMEOUT_S = 20
+SOON_S = 0.05
+EVENTS = 3000  # each of a good thousand bytes: more than a socket holds, and less than a session keeps
+EVENT = BlockIoError(device="d", operation="read", action="report", nospace=False, reason="x" * 1000)
+WORD = b"BLOCK_IO_ERROR"
+
+
+class Stage:
+    """A loop with a served machine that does nothing, and its clients."""
+
+    def __init__(self, path: Path, stall_s: float) -> None:
+        self.loop = Loop()
+        self.loop.call_later(TIMEOUT_S, self._give_up)
+        document = load(Vm, {"version": 1}, [])
+        assert document is not None
+        self.machine = FakeMachine(document)
+        self._listener = Listener.bind(str(path))
+        self.server = Server(self.loop, self._listener, self.machine, lambda _event: None, stall_s)
+        self._clients: list[socket.socket] = []
+
+    def close(self) -> None:
+        self.server.close()
+        self._listener.close()
+        self.loop.close()
+        for client in self._clients:
+            client.close()
+
+    def knock(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(self._listener.path)
+        self._clients.append(client)
+        return client
+
+    def connect(self) -> socket.socket:
+        """Return a client that has been greeted."""
+        client = self.knock()
+        assert self.read_until(client, b"\n").startswith(b'{"QMP"')
+        return client
+
+    def read_until(self, client: socket.socket, word: bytes, times: int = 1) -> bytes:
+        """Serve until a client has read a word so many times, or the end; return what it read."""
+        data = b""
+
+        def read() -> None:
+            nonlocal data
+            piece = client.recv(1 << 20)
+            data += piece
+            if not piece or data.count(word) >= times:
+                self.loop.stop()
+
+        self.loop.add_reader(client.fileno(), read)
+        self.loop.run()
+        self.loop.remove_reader(client.fileno())
+        return data
+
+    def serve(self, seconds: float) -> None:
+        self.loop.call_later(seconds, self.loop.stop)
+        self.loop.run()
+
+    def tell_too_much(self) -> None:
+        """Tell the client more than its socket takes."""
+        for _ in range(EVENTS):
+            self.server.emit(EVENT)
+
+    @staticmethod
+    def _give_up() -> None:
+        raise TimeoutError("the test takes too long")
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """Return a machine whose clients have little time."""
+    with contextlib.closing(Stage(tmp_path / "qmp", SOON_S)) as made:
+        yield made
+
+
+def test_a_client_that_reads_nothing_makes_room_for_the_next(stage: Stage) -> None:
+    first = stage.connect()
+    stage.tell_too_much()
+    second = stage.knock()
+    greeting = stage.read_until(second, b"\n")
+    rest = stage.read_until(first, b"never said")
+
+    assert greeting.startswith(b'{"QMP"')
+    assert 0 < rest.count(WORD) < EVENTS
+
+
+def test_one_that_comes_later_finds_room_at_once(stage: Stage) -> None:
+    stage.connect()
+    stage.tell_too_much()
+    stage.serve(2 * SOON_S)
+    second = stage.knock()
+
+    assert stage.read_until(second, b"\n").startswith(b'{"QMP"')
+
+
+def test_a_client_that_reads_nothing_keeps_its_place_while_nobody_waits(stage: Stage) -> None:
+    first = stage.connect()
+    stage.tell_too_much()
+    stage.serve(3 * SOON_S)
+
+    assert stage.read_until(first, WORD, EVENTS).count(WORD) == EVENTS
+
+
+def test_a_client_that_reads_all_is_not_sent_away_however_long_it_says_nothing(stage: Stage) -> None:
+    first = stage.connect()
+    stage.knock()
+    stage.serve(3 * SOON_S)
+    stage.server.emit(EVENT)
+
+    assert WORD in stage.read_until(first, b"\n")
+
+
+def test_a_client_that_reads_again_has_its_time_anew(tmp_path: Path) -> None:
+    with contextlib.closing(Stage(tmp_path / "qmp", 0.5)) as stage:
+        first = stage.connect()
+        stage.tell_too_much()
+        stage.serve(0.6)
+        some = stage.read_until(first, WORD, EVENTS // 2)
+        stage.knock()
+        rest = stage.read_until(first, WORD, EVENTS - some.count(WORD))
+
+    assert (some + rest).count(WORD) == EVENTS
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["after its time", "within its time"])
+def test_a_client_that_half_closes_and_reads_nothing_is_not_waited_for(before: bool) -> None:  # noqa: FBT001
+    loop = Loop()
+    loop.call_later(TIMEOUT_S, Stage._give_up)
+    document = load(Vm, {"version": 1}, [])
+    assert document is not None
+    target = Target(FakeMachine(document), lambda _event: None, lambda _event: None)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)  # noqa: FBT003
+    with theirs:
+        session = Session(loop, ours, target, loop.stop, None, SOON_S)
+        session.start()
+        for _ in range(EVENTS):
+            session.emit(EVENT)
+        if before:
+            theirs.shutdown(socket.SHUT_WR)
+        else:
+            loop.call_later(2 * SOON_S, lambda: theirs.shutdown(socket.SHUT_WR))
+        loop.run()
+
+        assert ours.fileno() == -1
+    loop.close()
