@@ -26,7 +26,6 @@ _CAUSES = {
 _OPERATIONS = {0: "read", 1: "write", 4: "flush", 11: "discard", 13: "write zeroes"}  # VIRTIO 1.2, 5.2.6
 _NET_FAILURES = {
     lib.SV_NET_TAP_LOST: "the tap is gone and the link is down",
-    lib.SV_NET_VHOST_FAILED: "vhost refused the queues; the device needs a reset",
 }
 
 
@@ -80,8 +79,15 @@ def decode(
 
 
 def _broken(data: tuple[int, ...]) -> str:
-    before = f", {data[2]} times before" if data[2] else ""
-    return f"the guest broke queue {data[0]} (reason {data[1]}); it needs a reset{before}"
+    return f"the guest broke queue {data[0]} (reason {data[1]}); it needs a reset{_before(data)}"
+
+
+def _vhost_failed(data: tuple[int, ...]) -> str:
+    return f"vhost refused its queues: {os.strerror(data[0])}; it needs a reset{_before(data)}"
+
+
+def _before(data: tuple[int, ...]) -> str:
+    return f", {data[2]} times before" if data[2] else ""
 
 
 def _kept(data: tuple[int, ...]) -> str:
@@ -101,6 +107,7 @@ _OF_DEVICES = {
     lib.SV_EVENT_DEVICE_BROKEN: ("device-broken", _broken),
     lib.SV_EVENT_HOST_ERROR: ("host-error", _host_error),
     lib.SV_EVENT_NET_FAILED: ("host-error", _net_failed),
+    lib.SV_EVENT_VHOST_FAILED: ("host-error", _vhost_failed),
     lib.SV_EVENT_BALLOON_KEPT: ("balloon-kept", _kept),
 }
 

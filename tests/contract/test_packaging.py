@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
 import pytest
+
+from stratovirt import __version__
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = ignore_patterns(
@@ -75,6 +78,20 @@ def test_an_installed_wheel_runs_and_finds_its_data(wheel: Path, tmp_path: Path)
     )
 
     assert said.strip() == str(tmp_path / "stratovirt" / "data" / "schemas")
+
+
+def test_pip_installs_the_wheel_and_its_command_runs(wheel: Path, tmp_path: Path) -> None:
+    """Other packages are those of the tests: what is shown is our wheel, and nothing is fetched."""
+    run(sys.executable, "-m", "venv", "--without-pip", "new", cwd=tmp_path)
+    pip = (sys.executable, "-m", "pip", "--python", "new/bin/python", "install", "-q", "--no-deps")
+    run(*pip, "--no-index", wheel, cwd=tmp_path)
+    others = sysconfig.get_path("purelib")
+    said = run("env", f"PYTHONPATH={others}", "new/bin/stratovirt", "-V", cwd=tmp_path)
+    code = "import stratovirt.core, stratovirt; print(stratovirt.__file__)"
+    place = run("env", f"PYTHONPATH={others}", "new/bin/python", "-c", code, cwd=tmp_path)
+
+    assert said.split()[-1] == __version__
+    assert Path(place.strip()).is_relative_to(tmp_path / "new")
 
 
 def test_an_editable_install_is_a_plain_path(checkout: Path, tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.unit.control.fake_machine import CARD_MAC
 from tests.unit.control.served import Client, Served
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    """Return a machine with two places for disks, of which one is taken, and one for cards."""
+    """Return a machine with two places for disks, of which one is taken, and two for cards."""
     with Served(tmp_path / "qmp") as running:
         running.has_started()
         yield running
@@ -76,6 +78,53 @@ def test_the_guidebooks_card_goes_in_and_out(served: Served, client: Client) -> 
 
     client.send('{"execute": "device_del", "arguments": {"id": "net-0"}}')
     assert client.receive()["data"] == {"device": "net-0", "path": "net-0"}
+
+
+@pytest.mark.parametrize("same", [{"vhost": "off"}, {"queues": "1"}, {"type": "tap", "script": "no"}])
+def test_what_a_card_is_anyway_may_be_said(same: dict[str, str], served: Served, client: Client) -> None:
+    assert call(client, "netdev_add", id="net-0", ifname="tap0", **same) == {}
+    assert call(client, "device_add", id="net-0", driver="virtio-net-mmio") == {}
+    assert served.did() == "plug [('fds', ()), ('tap', 'tap0')]"
+
+
+@pytest.mark.parametrize(
+    ("other", "error"),
+    [
+        ({"vhost": "on"}, "start the machine with a card that has vhost=on"),
+        ({"vhostfds": "7"}, "leave vhost and vhostfds out"),
+        ({"vhost": "off", "vhostfds": "7"}, "leave vhost and vhostfds out"),
+        ({"queues": "2"}, "queues is '2', and a card that comes later has one pair: leave queues out"),
+        ({"queues": "many"}, "queues is 'many'"),
+    ],
+)
+def test_what_would_be_another_card_is_refused_and_its_id_stays_free(
+    other: dict[str, str], error: str, client: Client
+) -> None:
+    kind, text = call(client, "netdev_add", id="net-0", ifname="tap0", **other)
+
+    assert (kind, error in text) == ("GenericError", True), text
+    assert call(client, "netdev_add", id="net-0", ifname="tap0") == {}
+
+
+def test_a_card_keeps_its_address_and_another_one_is_refused(served: Served, client: Client) -> None:
+    call(client, "netdev_add", id="net-0", ifname="tap0")
+    other = call(client, "device_add", id="net-0", driver="virtio-net-mmio", mac="52:54:00:00:00:01")
+
+    assert other == (
+        "GenericError",
+        f"mac is '52:54:00:00:00:01', and the card has {CARD_MAC}, which it keeps; "
+        "leave mac out, or start the machine with a card that has this one",
+    )
+    assert call(client, "device_add", id="net-0", driver="virtio-net-mmio", mac=CARD_MAC.upper()) == {}
+    assert served.did() == "plug [('fds', ()), ('tap', 'tap0')]"
+
+
+def test_an_address_for_a_card_whose_guest_chose_one_is_refused(client: Client) -> None:
+    call(client, "netdev_add", id="net-0", ifname="tap0")
+    kind, text = call(client, "device_add", id="net-0", driver="virtio-net-mmio", addr="0x1", mac=CARD_MAC)
+
+    assert kind == "GenericError"
+    assert f"mac is '{CARD_MAC}', and the guest chose its card's address" in text
 
 
 def test_a_disk_of_the_start_can_be_taken_out_and_replaced(
@@ -153,6 +202,13 @@ def send_fds(client: Client, request: dict[str, object], *fds: int) -> dict[str,
     return client.receive()
 
 
+# Opens as many files as make the next one's number a large one, and goes on as the command.
+HOLD_MANY = (
+    "import os, sys; [os.set_inheritable(os.open('/dev/null', 0), True) for _ in range(260)]; "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
+
+
 def named(name: str) -> dict[str, object]:
     return {"execute": "getfd", "arguments": {"fdname": name}}
 
@@ -178,6 +234,23 @@ def test_descriptors_get_names_and_become_a_card(served: Served, client: Client)
     ]
     assert call_events == ["DEVICE_DELETED", {"return": {}}]
     assert all(not os.path.exists(f"/proc/{served.process.pid}/fd/{fd}") for fd in fds)
+
+
+def test_a_descriptor_may_have_a_number_above_255(tmp_path: Path) -> None:
+    with Served(tmp_path / "qmp", shell=f'exec {sys.executable} -c "{HOLD_MANY}" "$@"') as served:
+        served.has_started()
+        client = served.connect()
+        read, write = os.pipe()
+        assert send_fds(client, named("tap"), read) == {"return": {}}
+        assert call(client, "netdev_add", id="n", fds="tap") == {}
+        assert call(client, "device_add", id="n", driver="virtio-net-mmio") == {}
+        number = int(served.did().removeprefix("plug [('fds', (").split(",")[0])
+        held = os.readlink(f"/proc/{served.process.pid}/fd/{number}")
+        os.close(read)
+        os.close(write)
+
+    assert number > 255
+    assert held.startswith("pipe:")
 
 
 def test_a_name_without_a_descriptor_is_an_error(client: Client) -> None:

@@ -49,6 +49,28 @@ def test_disks_are_listed_with_their_images_and_empty_slots_without(client: Clie
     assert [node["node-name"] for node in returned(client, "query-named-block-nodes")] == ["root"]
 
 
+LIMITS = {"bps": 4 << 20, "bps_rd": 1 << 20, "bps_wr": 2 << 20, "iops": 300, "iops_rd": 100, "iops_wr": 200}
+
+
+def test_a_disk_tells_its_limits_and_one_without_says_0(client: Client, tmp_path: Path) -> None:
+    drive = {
+        "file": "/root.img",
+        "iops": 300,
+        "limit": {
+            "bytes": "4M", "read_bytes": "1M", "write_bytes": "2M", "read_ops": 100, "write_ops": 200
+        },
+    }  # fmt: skip
+    with Served(tmp_path / "limited", drive={"root": drive}) as served:
+        limited = served.connect()
+        disk, _empty = returned(limited, "query-block")
+        (node,) = returned(limited, "query-named-block-nodes")
+    free, _empty = returned(client, "query-block")
+
+    assert {key: disk["inserted"][key] for key in LIMITS} == LIMITS
+    assert {key: node[key] for key in LIMITS} == LIMITS
+    assert {free["inserted"][key] for key in LIMITS} == {0}
+
+
 def test_threads_memory_and_character_devices_are_those_of_the_document(client: Client) -> None:
     assert [(t["id"], t["thread-id"]) for t in returned(client, "query-iothreads")] == [("disks", 5)]
     assert returned(client, "query-memory-size-summary") == {"base-memory": 512 << 20, "plugged-memory": 0}

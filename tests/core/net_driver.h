@@ -12,7 +12,7 @@
 #include "driver.h"
 #include "net.h"
 
-#define QUEUES  5u
+#define QUEUES  (2u * SV_NET_MAX_PAIRS + 1)
 #define STRIDE  0x100000u
 #define NET_RAM (QUEUES * STRIDE)
 
@@ -54,7 +54,7 @@ static inline int make_wire(int *device_end)
 
 static inline struct card card_open(int pairs, int wires)
 {
-	struct card c = {.size = QUEUE_SIZE, .ram = ram_map(NET_RAM), .queue_count = pairs > 1 ? 5 : 2};
+	struct card c = {.size = QUEUE_SIZE, .ram = ram_map(NET_RAM)};
 	struct sv_net_config config = {.has_mac = 1,
 				       .mac = {0x52, 0x54, 0, 1, 2, 3},
 				       .pairs = pairs,
@@ -62,6 +62,7 @@ static inline struct card card_open(int pairs, int wires)
 					   TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO,
 				       .backend = {.count = wires}};
 
+	c.queue_count = 2 * (uint32_t)pairs + (pairs > 1); /* several have a control queue */
 	for (int i = 0; i < wires; i++)
 		c.peers[i] = make_wire(&config.backend.fds[i]);
 	CHECK(sv_vm_create(-1, &c.d.vm) == 0);

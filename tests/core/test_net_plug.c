@@ -235,17 +235,18 @@ static void backends_come_and_go_under_traffic(void)
 /* Returns the answer of the device to a command of class, command and data. */
 static uint8_t command(struct card *c, const uint8_t *message, uint32_t length)
 {
-	struct ring *ring = &c->rings[CONTROL];
-	uint8_t *ack = buffer_at(c, CONTROL, 0x100);
+	uint32_t control = c->queue_count - 1;
+	struct ring *ring = &c->rings[control];
+	uint8_t *ack = buffer_at(c, control, 0x100);
 
-	memcpy(buffer_at(c, CONTROL, 0), message, length);
+	memcpy(buffer_at(c, control, 0), message, length);
 	*ack = 0xee;
-	put_desc(ring, 0, buffer_gpa(CONTROL, 0), 2, F_NEXT, 1);
-	put_desc(ring, 1, buffer_gpa(CONTROL, 2), length - 2, F_NEXT, 2);
-	put_desc(ring, 2, buffer_gpa(CONTROL, 0x100), 1, F_WRITE, 0);
+	put_desc(ring, 0, buffer_gpa(control, 0), 2, F_NEXT, 1);
+	put_desc(ring, 1, buffer_gpa(control, 2), length - 2, F_NEXT, 2);
+	put_desc(ring, 2, buffer_gpa(control, 0x100), 1, F_WRITE, 0);
 	publish(ring, 0);
-	card_notify(c, CONTROL);
-	wait_index(c, CONTROL, ring->avail);
+	card_notify(c, control);
+	wait_index(c, control, ring->avail);
 	EQUAL(used_at(ring, ring->avail - 1u).len, 1);
 	return *ack;
 }
@@ -287,6 +288,28 @@ static void a_second_pair_works_once_the_driver_asked_for_it(void)
 	wire_send(c.peers[1], 60, 5);
 	expect_traffic(&c);
 	EQUAL(used_index(&c.rings[2]), 1);
+	card_close(&c);
+}
+
+static void sixteen_pairs_carry_frames_both_ways(void)
+{
+	struct card c = card_open(SV_NET_MAX_PAIRS, SV_NET_MAX_PAIRS);
+
+	EQUAL(reg_read_sized(&c.d, R_CONFIG + 8, 2), SV_NET_MAX_PAIRS);
+	card_start(&c, EVERYTHING);
+	EQUAL(set_pairs(&c, SV_NET_MAX_PAIRS + 1), 1);
+	EQUAL(set_pairs(&c, SV_NET_MAX_PAIRS), 0);
+	for (uint32_t pair = 0; pair < SV_NET_MAX_PAIRS; pair++) {
+		give_buffers(&c, pair, 1, 2048);
+		wire_send(c.peers[pair], 60, (uint8_t)pair);
+		put_frame(&c, pair, 0, 100, (uint8_t)(100 + pair));
+		card_notify(&c, 2 * pair + 1);
+	}
+	for (uint32_t pair = 0; pair < SV_NET_MAX_PAIRS; pair++) {
+		wait_index(&c, 2 * pair, 1);
+		expect_received(&c, pair, 0, 2048, 60, (uint8_t)pair);
+		wire_expect(c.peers[pair], 100, (uint8_t)(100 + pair));
+	}
 	card_close(&c);
 }
 
@@ -385,6 +408,7 @@ int main(int argc, char **argv)
 	RUN(backends_come_and_go_under_traffic);
 	RUN(several_pairs_are_offered_with_a_control_queue);
 	RUN(a_second_pair_works_once_the_driver_asked_for_it);
+	RUN(sixteen_pairs_carry_frames_both_ways);
 	RUN(commands_that_make_no_sense_are_refused);
 	RUN(a_command_without_room_for_an_answer_is_given_back);
 	RUN(without_multiqueue_the_control_queue_is_the_third);

@@ -183,8 +183,8 @@ static inline void guest_write_queue(struct guest *g, uint32_t queue)
 	reg_write(&g->d, R_QUEUE_READY, 1);
 }
 
-/* Rings as a driver that is loaded anew would make them, and `buffers` for packets. */
-static inline void guest_start_with(struct guest *g, uint64_t features, uint32_t buffers)
+/* Rings as a driver that is loaded anew would make them; the device is not told yet to use them. */
+static inline void guest_prepare(struct guest *g, uint64_t features)
 {
 	reg_write(&g->d, R_STATUS, 0);
 	reg_write(&g->d, R_STATUS, S_ACKNOWLEDGE);
@@ -199,6 +199,12 @@ static inline void guest_start_with(struct guest *g, uint64_t features, uint32_t
 	g->rx_seen = 0;
 	g->tx_sent = 0;
 	g->fwd_cnt = 0;
+}
+
+/* A driver that is loaded anew, with `buffers` for packets. */
+static inline void guest_start_with(struct guest *g, uint64_t features, uint32_t buffers)
+{
+	guest_prepare(g, features);
 	reg_write(&g->d, R_STATUS, S_READY | S_DRIVER_OK);
 	EQUAL(reg_read(&g->d, R_STATUS), S_READY | S_DRIVER_OK);
 	post_rx_buffers(g, buffers);

@@ -1,7 +1,7 @@
-/* A hostile driver of a network card: random rings, buffers and commands, while frames come from the wire and
- * backends come and go. The machine is used for many inputs, with a reset between them.
+/* A hostile driver of a network card: random registers, rings, buffers and commands, while frames come from
+ * the wire and backends come and go. The machine is used for many inputs, with a reset between them.
  */
-#include "fuzz.h"
+#include "hostile.h"
 #include "net_driver.h"
 
 #define INPUTS_PER_MACHINE 50
@@ -18,7 +18,7 @@ static uint32_t length(struct input *input)
 	return which & 0x80 ? (uint32_t)take(input, 4) : lengths[which % 14];
 }
 
-static void write_desc(struct input *input)
+static void write_net_desc(struct input *input)
 {
 	uint32_t queue = (uint32_t)take(input, 1) % c.queue_count;
 	const uint64_t places[] = {buffer_gpa(queue, 0),
@@ -106,10 +106,16 @@ static void command(struct input *input)
 
 static void step(struct input *input)
 {
-	switch (take(input, 1) % 11) {
+	uint32_t which = (uint32_t)take(input, 1);
+
+	if (which >= 0xf0) {
+		access_register(&c.d, input, which & 1);
+		return;
+	}
+	switch (which % 11) {
 	case 0:
 	case 1:
-		write_desc(input);
+		write_net_desc(input);
 		break;
 	case 2:
 	case 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -16,6 +17,17 @@ def threads(pid: int) -> int:
     """Return how many threads there are; io_uring's workers come and go, and are the kernel's."""
     names = [(task / "comm").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
     return len([name for name in names if not name.startswith("iou-")])
+
+
+def sleeps(pid: int) -> dict[str, int]:
+    """Return how often each thread went to sleep, by name: one that serves a queue does at each turn."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one of io_uring's that went
+            lines = (task / "status").read_text().splitlines()
+            (line,) = [line for line in lines if line.startswith("voluntary_ctxt_switches")]
+            found[(task / "comm").read_text().strip()] = int(line.split()[1])
+    return found
 
 
 def private_kib(pid: int) -> int:

@@ -137,6 +137,22 @@ def test_a_shell_answers_each_client_after_another(tmp_path: Path) -> None:
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.guidebook("2.4 console_id")
+def test_eight_consoles_are_hvc0_to_hvc7_in_their_order(tmp_path: Path) -> None:
+    say = "for n in 0 1 2 3 4 5 6 7; do echo this is hvc$n >/dev/hvc$n; done"
+    names = [f"console{number}" for number in range(8)]
+    with machine(f"{say}\necho SAID\nread word </dev/ttyS0\n", tmp_path, *names) as vmm:
+        vmm.read_until(b"SAID")
+        for number, name in enumerate(names):
+            client = Client(tmp_path / name, vmm)
+            client.read_until(f"this is hvc{number}\r\n".encode())
+            client.close()
+        go_on(vmm)
+        status, _, errors = vmm.finish()
+
+    assert (status, errors) == (0, "")
+
+
 def test_the_console_command_talks_to_the_shell(tmp_path: Path) -> None:
     with machine(SHELL, tmp_path, "first", "second") as vmm:
         vmm.read_until(b"SHELL-READY")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stratovirt.virtio import tap as taps
+from tests.guest.counts import sleeps
 from tests.guest.linux import GUESTS, SMALL, TIMEOUT_S, Report, flags, words
 from tests.guest.vmm import Qmp, Vmm
 
@@ -132,7 +133,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.guidebook("2.3 host_dev_name", "2.3 mac", "2.3 iothread", "2.3 vhost")
+@pytest.mark.guidebook("2.3 host_dev_name", "2.3 mac", "2.3 vhost")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_files_go_both_ways_unchanged(variant: str, tap: str, tmp_path: Path) -> None:
     more, device = VARIANTS[variant]
@@ -146,6 +147,20 @@ def test_files_go_both_ways_unchanged(variant: str, tap: str, tmp_path: Path) ->
     accepted = report.fact("features")
     offloads = [0, 1, 7, 8, 11, 12, 14, 15]  # checksums, segmentation, mergeable buffers
     assert [accepted[bit] for bit in offloads] == ["1"] * len(offloads)
+
+
+@pytest.mark.guidebook("2.3 iothread")
+def test_the_thread_that_a_card_names_serves_it_and_no_other_one_does(tap: str, tmp_path: Path) -> None:
+    threads = ("-iothread", "id=net", "-iothread", "id=other")
+    device = card(tap, device=",iothread=net")
+    with Vmm(*flags(SMALL, words(TRAFFIC), tmp_path / "qmp", *threads, *device), timeout=TIMEOUT_S) as vmm:
+        receiver = Receiver()
+        vmm.read_until(b"LISTENING")  # a file has gone up
+        turns = sleeps(vmm.process.pid)
+        receiver.join(vmm.left())
+
+    assert turns["net"] >= 20
+    assert turns["other"] < 10
 
 
 @pytest.mark.parametrize("more", ["", ",vhost=on"], ids=["tap", "vhost"])

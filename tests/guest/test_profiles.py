@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.guest.linux import Report, boot_profile
+from tests.guest.linux import TIMEOUT_S, Report, boot_profile, words
 from tests.guest.pools import huge_pages
+from tests.guest.vmm import Vmm
 
 pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
@@ -66,8 +69,38 @@ def test_the_profile_of_huge_pages_boots_from_the_pool() -> None:
     assert report.status == 0, report.errors
 
 
-def test_the_profile_of_a_card_boots_with_two_pairs_of_queues() -> None:
-    report = boot_profile(PROFILES / "net-vhost.toml")
+LOOK = """
+echo "SV queues=$(echo $(ls /sys/class/net/eth0/queues))"
+echo LOOK
+read word </dev/ttyS0
+"""
+
+
+def vhost_workers(pid: int) -> int:
+    """Return how many threads vhost has for a process: the kernel's, or of the process since Linux 6.4."""
+    found = 0
+    for path in (*Path("/proc").glob("[0-9]*/comm"), *Path(f"/proc/{pid}/task").glob("*/comm")):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that has ended meanwhile
+            found += path.read_text().strip() == f"vhost-{pid}"
+    return found
+
+
+def opened(pid: int, path: str) -> int:
+    return [os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()].count(path)
+
+
+def test_the_profile_of_a_card_has_vhost_serve_two_pairs_of_queues(tmp_path: Path) -> None:
+    text = (PROFILES / "net-vhost.toml").read_text().replace("../", f"{ROOT}/")
+    profile = tmp_path / "net-vhost.toml"
+    profile.write_text(text.replace("console=ttyS0 reboot=k panic=1 sv.end=ask", words(LOOK)))
+    with Vmm("run", profile, stdin=subprocess.PIPE, timeout=TIMEOUT_S) as vmm:
+        vmm.read_until(b"LOOK\r\n")
+        pid = vmm.process.pid
+        vhost = opened(pid, "/dev/vhost-net"), vhost_workers(pid)
+        vmm.type(b"\n")
+        report = Report(*vmm.finish())
 
     assert report.status == 0, report.errors
     assert "virtio_net" in drivers(report)
+    assert report.fact("queues") == "rx-0 rx-1 tx-0 tx-1"
+    assert vhost == (2, 2)

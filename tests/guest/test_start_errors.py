@@ -5,18 +5,21 @@ from __future__ import annotations
 import gzip
 import os
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.guest import tiny
-from tests.guest.vmm import Vmm
+from tests.guest.vmm import COMMAND, Vmm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.kvm
+
+NOBODY = 65534
 
 
 def start(*words: str | Path) -> tuple[int, str]:
@@ -73,6 +76,69 @@ def test_what_is_no_kernel_is_named(kind: str, tmp_path: Path) -> None:
     assert not (tmp_path / "qmp").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("missing", "No such file or directory"), ("a folder", "is not a regular file")],
+)
+def test_what_is_no_initrd_is_named(kind: str, reason: str, tmp_path: Path) -> None:
+    initrd = KERNELS[kind](tmp_path)
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), "-initrd", initrd))
+
+    assert status == 1
+    assert f"initrd {initrd}" in errors
+    assert reason in errors
+    assert "hint: " in errors
+    assert not (tmp_path / "qmp").exists()
+
+
+FILES: dict[str, Callable[[str | Path], list[str | Path]]] = {
+    "kernel": lambda path: ["-kernel", path],
+    "initrd": lambda path: ["-kernel", tiny.build("hello"), "-initrd", path],
+    "drive": lambda path: [
+        "-kernel", tiny.build("hello"),
+        "-drive", f"id=d,file={path},direct=off", "-device", "virtio-blk-device,drive=d",
+    ],
+}  # fmt: skip
+
+
+def without_rights() -> list[str]:
+    """Return the command for a user whom the modes of files bind: root without its capabilities is one."""
+    if os.geteuid() != 0:
+        return COMMAND
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *COMMAND]
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_that_the_user_may_not_read_is_named(what: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "file", bytes(4096))
+    path.chmod(0)
+    if os.geteuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+    words = [*FILES[what](path), "-serial", "stdio", "-qmp", f"unix:{tmp_path}/qmp"]
+    with Vmm(*words, command=without_rights()) as vmm:
+        status, output, errors = vmm.finish()
+
+    assert (status, output) == (1, b"")
+    assert f"{path}: Permission denied" in errors
+    assert what in errors
+    assert "hint: " in errors
+    assert not (tmp_path / "qmp").exists()
+
+
+@pytest.mark.parametrize("what", FILES)
+@pytest.mark.parametrize(
+    ("length", "reason"), [(4096, "File name too long"), (4097, "has 4097 characters, at most 4096")]
+)
+def test_a_path_that_is_too_long_is_refused(what: str, length: int, reason: str, tmp_path: Path) -> None:
+    path = "/tmp" + "/x" * ((length - 4) // 2) + "x" * (length % 2)
+    status, errors = start(*FILES[what](path), "-serial", "stdio", "-qmp", f"unix:{tmp_path}/qmp")
+
+    assert status == 1
+    assert what in errors
+    assert reason in errors
+    assert not (tmp_path / "qmp").exists()
+
+
 def test_an_initrd_that_does_not_fit_is_told_with_numbers(tmp_path: Path) -> None:
     initrd = tmp_path / "initrd"
     with initrd.open("wb") as file:
@@ -105,6 +171,45 @@ def test_a_disk_file_that_cannot_be_opened_is_named(target: str, tmp_path: Path)
 
     assert status == 1
     assert str(tmp_path / target) in errors
+
+
+DISKS = [f"d{number}" for number in range(14)]
+SEVENTEEN = sorted([*(f"drive.{name}" for name in DISKS), "console.c", "rng.rng", "balloon.balloon"])
+
+
+def seventeen_in_flags(folder: Path) -> list[str | Path]:
+    words = [
+        word
+        for name in DISKS
+        for word in (
+            "-drive", f"id={name},file={folder / name},direct=off",
+            "-device", f"virtio-blk-device,drive={name}",
+        )
+    ]  # fmt: skip
+    words += ["-chardev", f"id=c,path={folder / 'console'}", "-rng", "random_file=/dev/urandom"]
+    return flags(folder, tiny.build("hello"), *words, "-device", "virtio-balloon-device")
+
+
+def seventeen_in_a_profile(folder: Path) -> list[str | Path]:
+    lines = ["version = 1", f'boot.kernel = "{tiny.build("hello")}"', f'qmp.socket = "{folder}/qmp"']
+    lines += [f'drive.{name} = {{ file = "{name}", direct = false }}' for name in DISKS]
+    lines += ['console.c.path = "console"', 'rng.file = "/dev/urandom"', "[balloon]", "[serial]"]
+    return ["run", write(folder / "vm.toml", "\n".join(lines).encode())]
+
+
+@pytest.mark.parametrize("way", [seventeen_in_flags, seventeen_in_a_profile], ids=["flags", "profile"])
+def test_a_seventeenth_device_is_refused_with_the_names_of_all(
+    way: Callable[[Path], list[str | Path]], tmp_path: Path
+) -> None:
+    for name in DISKS:
+        write(tmp_path / name, bytes(512))
+    status, errors = start(*way(tmp_path))
+    (line,) = [line for line in errors.splitlines() if "slots are taken by " in line]
+
+    assert status == 1
+    assert "17 devices, and x86_64 has 16 virtio-mmio slots" in errors
+    assert sorted(line.split("slots are taken by ")[1].split(", ")) == SEVENTEEN
+    assert not (tmp_path / "qmp").exists()
 
 
 def test_a_socket_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
@@ -154,10 +259,6 @@ def test_more_memory_than_the_process_may_have_is_told(tmp_path: Path) -> None:
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
-
-    import subprocess
-
-    from tests.guest.vmm import COMMAND
 
     run = subprocess.run(
         [*COMMAND, *map(str, flags(tmp_path, tiny.build("hello"), "-m", "8G"))],

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.guest import tiny
+from tests.guest.counts import sleeps
+from tests.guest.machines import empty_image, obeying
 from tests.guest.vmm import Qmp, Vmm
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = pytest.mark.kvm
+
+READ_FAILED = 2**64 - 1  # what the obeying guest says then
 
 
 def flags(guest: str, socket: Path, *more: str) -> list[str]:
@@ -180,3 +182,66 @@ def test_a_hostile_driver_only_breaks_its_own_device(image: Path, tmp_path: Path
     assert lines[-1] == "done"
     assert [line for line in lines[:-1] if not line.endswith(": works again")] == []
     assert image.read_bytes()[:8] == b"SECTOR-0"
+
+
+@pytest.mark.guidebook("2.2 drive_id")
+def test_the_id_of_a_drive_is_what_device_and_device_del_take(image: Path, tmp_path: Path) -> None:
+    disk = ["-drive", f"id=disk-a,file={image},direct=off", "-device", "virtio-blk-device,drive=disk-a"]
+    with obeying(tmp_path, *disk) as vmm, closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp:
+        before = vmm.ask("r0")
+        qmp.call("device_del", id="disk-a")
+        deleted = qmp.messages[-2]
+        after = vmm.ask("r0")
+
+    assert before == int.from_bytes(b"SECTOR-0", "little")
+    assert (deleted["event"], deleted["data"]) == (
+        "DEVICE_DELETED",
+        {"device": "disk-a", "path": str(image)},
+    )
+    assert after == READ_FAILED
+
+
+# Several I/O threads: two disks share one, another has one of its own, one thread has nothing to do.
+THREADS = {"shared": ("a", "b"), "own": ("c",), "idle": (), "io-main": ("d",)}
+REQUESTS = 50
+SERVES = REQUESTS // 5  # times that a thread slept while it served so many; an idle one does not wake up
+
+
+def disks_on_threads(folder: Path) -> Path:
+    named = [name for name in THREADS if name != "io-main"]
+    lines = ["version = 1", f'boot.kernel = "{tiny.build("obey")}"', 'qmp.socket = "qmp"', "[serial]"]
+    lines += [f"[iothread.{name}]" for name in named]
+    for disk in "abcd":
+        empty_image(folder / disk)
+        lines += [f"[drive.{disk}]", f'file = "{disk}"', "direct = false"]
+        lines += [f'iothread = "{name}"' for name in named if disk in THREADS[name]]
+    profile = folder / "vm.toml"
+    profile.write_text("\n".join(lines))
+    return profile
+
+
+def threads_that_served(vmm: Vmm, number: int) -> set[str]:
+    """Use the disk of this number; return which threads had turns meanwhile."""
+    vmm.ask(f"s{number:x}")
+    before = sleeps(vmm.process.pid)
+    written = [vmm.ask(f"w{sector + 1:x}") for sector in range(REQUESTS)]
+    after = sleeps(vmm.process.pid)
+    assert written == [0] * REQUESTS
+    return {name for name in THREADS if after[name] - before[name] >= SERVES}
+
+
+@pytest.mark.guidebook("2.1 id", "2.2 iothread")
+def test_the_thread_that_a_disk_names_serves_it_and_no_other_one_does(tmp_path: Path) -> None:
+    with Vmm("run", disks_on_threads(tmp_path), stdin=subprocess.PIPE) as vmm:
+        vmm.read_until(b"obeys\n")
+        served = {disk: threads_that_served(vmm, number) for number, disk in enumerate("abcd")}
+        with closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp:
+            known = {thread["id"]: thread["thread-id"] for thread in qmp.call("query-iothreads")}
+        names = {
+            name: Path(f"/proc/{vmm.process.pid}/task/{task}/comm").read_text().strip()
+            for name, task in known.items()
+        }
+
+    assert served == {disk: {name} for name, disks in THREADS.items() for disk in disks}
+    assert names == {name: name for name in ("shared", "own", "idle")}
+    assert [(tmp_path / disk).read_bytes()[512:520] for disk in "abcd"] == [(1).to_bytes(8, "little")] * 4

@@ -166,6 +166,10 @@ int sv_mem_populate(struct sv_vm *vm, int threads);
 /* [any] The page size of a file on hugetlbfs, 0 for any other file. */
 int64_t sv_huge_page_size(int fd);
 
+/* The host's kernel (vhost) refused the queues of a device: its driver was told to reset it. source: device;
+ * data[0]: errno, data[2]: times before that were not told. */
+#define SV_EVENT_VHOST_FAILED 33
+
 /* [setup] A virtio-vsock device that the host's kernel serves through an open /dev/vhost-vsock; -EADDRINUSE
  * when another guest of the host has the context id. */
 int sv_vsock_vhost_create(struct sv_vm *vm, int vhost_fd, uint64_t guest_cid, struct sv_virtio **out);
@@ -205,7 +209,6 @@ int sv_console_resize(struct sv_virtio *device, uint16_t cols, uint16_t rows);
 
 #define SV_EVENT_NET_FAILED 32 /* source: device; data[0]: errno, data[1]: SV_NET_* */
 #define SV_NET_TAP_LOST     1  /* the tap is gone: the link is down until sv_net_plug */
-#define SV_NET_VHOST_FAILED 2  /* the host's kernel refused the queues: the device needs a reset */
 
 /* What is behind a network card: one descriptor for each pair of queues. It is nonblocking, keeps frames
  * apart (a tap, or a socket of datagrams or packets) and has a virtio_net_hdr_v1 of 12 bytes before each

@@ -81,8 +81,7 @@ void net_vhost_start(struct net *net)
 			continue;
 		net_vhost_stop(net, 2 * pair);
 		net_vhost_stop(net, 2 * pair + 1);
-		net_failed(net, -error, SV_NET_VHOST_FAILED);
-		virtio_broken(&net->device, 2 * pair, VIRTQ_BAD_RING);
+		virtio_refused(&net->device, -error);
 		return;
 	}
 }

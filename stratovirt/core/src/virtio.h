@@ -87,7 +87,7 @@ struct sv_virtio {
 	atomic_bool stopping;   /* a vCPU waits for stop: begin nothing more */
 
 	/* the I/O thread's */
-	uint64_t broken_told;   /* time of the last SV_EVENT_DEVICE_BROKEN, in ns; 0 for none */
+	uint64_t broken_told;   /* time of the last event about a reset, in ns; 0 for none */
 	uint64_t broken_untold; /* times that it broke since then */
 };
 
@@ -123,6 +123,8 @@ uint32_t virtio_read_interrupt_status(const struct sv_virtio *device);
 /* For devices, on their I/O thread. */
 void virtio_interrupt(struct sv_virtio *device, uint32_t cause);
 void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error why);
+/* The host's kernel does not serve the device, for this errno; the driver is told in the same way. */
+void virtio_refused(struct sv_virtio *device, int error);
 bool virtio_is_stopping(struct sv_virtio *device);
 /* Has process() called again after other sources had their turn. */
 void virtio_process_later(struct sv_virtio *device, uint32_t queue);

@@ -47,19 +47,27 @@ static int start_module(struct vsock_vhost *vsock)
 
 	vsock->running = true; /* also half-way: there is something to take back */
 	for (uint32_t i = 0; error == 0 && i < SERVED_QUEUES; i++)
-		error = device->queues[i].runs ? vhost_give_queue(vsock->fd, &device->queues[i], i) : -EINVAL;
+		error = vhost_give_queue(vsock->fd, &device->queues[i], i);
 	return error < 0 ? error : set_running(vsock, 1);
 }
 
 static void activate(struct sv_virtio *device)
 {
 	struct vsock_vhost *vsock = (struct vsock_vhost *)device;
+	int error;
 
 	vsock->base.reset_owed = false;
-	if (start_module(vsock) == 0)
+	for (uint32_t i = 0; i < SERVED_QUEUES; i++) {
+		if (device->queues[i].runs)
+			continue;
+		virtio_broken(device, i, VIRTQ_BAD_RING);
+		return;
+	}
+	error = start_module(vsock);
+	if (error == 0)
 		return;
 	stop_module(vsock);
-	virtio_broken(device, VSOCK_RX, VIRTQ_BAD_RING);
+	virtio_refused(device, -error);
 }
 
 /* The kernel serves the others: only the event queue's notifications come here. */

@@ -69,6 +69,9 @@ static uint64_t obey(uint8_t command, uint64_t number)
 	case 'n': /* begins anew with these features */
 		start_device_with((uint32_t)number);
 		return reg_read(STATUS);
+	case 's': /* goes on with the disk of this number, from 0 */
+		start_disk_after(number);
+		return reg_read(STATUS);
 	case 'c':
 		out8(CMOS_INDEX, (uint8_t)number);
 		return in8(CMOS_DATA);

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 GO_ON = b"go on"
 VCPU_THREADS = 1000  # the first vCPU's id; the others count up
+CARD_MAC = "52:54:00:12:34:5a"
 
 
 class FakeEvent:
@@ -38,7 +39,8 @@ class FakeEvent:
 class FakeSlot:
     """A disk or card; a backend whose path or tap is `bad` cannot be used."""
 
-    def __init__(self, note: Callable[[str], None], held: str = "") -> None:
+    def __init__(self, note: Callable[[str], None], held: str = "", mac: str | None = None) -> None:
+        self.mac = mac
         self._note = note
         self._held = held
 
@@ -91,7 +93,7 @@ class FakeMachine:
         self._log = log
         self.slots_of = {
             "drive": {"root": FakeSlot(self.note, "/root.img"), "slot 1": FakeSlot(self.note)},
-            "net": {"slot 0": FakeSlot(self.note)},
+            "net": {"slot 0": FakeSlot(self.note, mac=CARD_MAC), "slot 1": FakeSlot(self.note)},
         }
         # Tests of the registry have no document.
         described = getattr(document, "balloon", None) is not None

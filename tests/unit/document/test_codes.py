@@ -38,3 +38,15 @@ def test_every_code_in_the_sources_is_described_and_used() -> None:
 
 def test_an_unknown_code_has_no_explanation() -> None:
     assert explain("SV999") is None
+
+
+@pytest.mark.parametrize(("arch", "slots"), [("x86_64", 16), ("aarch64", 32)])
+def test_each_architecture_has_its_own_number_of_devices(arch: str, slots: int) -> None:
+    def findings_of(count: int) -> list[str]:
+        drives = "".join(f'[drive.d{number}]\nfile = "{number}.img"\n' for number in range(count))
+        text = f'version = 1\nmachine.arch = "{arch}"\nboot.kernel = "k"\n{drives}'
+        _, findings = examine(Source("many.toml", text, "toml"))
+        return [f"{finding.problem.code} {finding.problem.message}" for finding in findings]
+
+    assert findings_of(slots) == []
+    assert findings_of(slots + 1) == [f"SV307 {slots + 1} devices, and {arch} has {slots} virtio-mmio slots"]

@@ -80,11 +80,11 @@ class NetdevAdd(Record):
     fds: str | None = text("Names of getfd or numbers of inherited descriptors, with colons", default=None)
     type: str | None = text("Without effect: it is a tap", default=None)
     dnssearch: str | None = text("Without effect", default=None)
-    vhost: str | None = text("Without effect: a slot is served by this process", default=None)
-    vhostfds: str | None = text("Without effect", default=None, key="vhostfds")
+    vhost: str | None = text("off: a card that comes later is served by this process", default=None)
+    vhostfds: str | None = text("Refused, as vhost=on is", default=None, key="vhostfds")
     downscript: str | None = text("Without effect: no script is run", default=None)
     script: str | None = text("Without effect: no script is run", default=None)
-    queues: str | None = text("Without effect: a slot has one pair", default=None)
+    queues: str | None = text("1: a card that comes later has one pair", default=None)
 
 
 class Id(Record):
@@ -102,7 +102,7 @@ class DeviceAdd(Record):
     lun: int | None = integer("Number of the slot, less one", default=None, minimum=0, maximum=254)
     drive: str | None = text("Without effect: the id names the backend", default=None)
     netdev: str | None = text("Without effect: the id names the backend", default=None)
-    mac: str | None = text("Without effect: a card keeps the address that its driver found", default=None)
+    mac: str | None = text("The address that the card has: its driver has read it long ago", default=None)
     bus: str | None = text("Without effect", default=None)
     romfile: str | None = text("Without effect", default=None)
     share_rw: str | None = text("Without effect", default=None)
@@ -141,9 +141,24 @@ def netdev_add(target: Target, arguments: NetdevAdd) -> object:
     """Describe a tap, to be put into a slot by device_add."""
     if arguments.fds is None and arguments.ifname is None:
         raise QmpError("netdev_add needs 'ifname' or 'fds'")
+    _refuse_what_no_slot_does(arguments)
     _check_free(target, arguments.id)
     target.shelf.add(arguments.id, lambda: _tap(target, arguments))
     return {}
+
+
+def _refuse_what_no_slot_does(arguments: NetdevAdd) -> None:
+    """Refuse what would make another machine: who serves a card, and its queues, are settled at the start."""
+    if arguments.vhostfds is not None or arguments.vhost not in {None, "off"}:
+        raise QmpError(
+            "vhost serves no card that comes later: leave vhost and vhostfds out, "
+            "or start the machine with a card that has vhost=on"
+        )
+    if arguments.queues not in {None, "1"}:
+        raise QmpError(
+            f"queues is '{shortened(str(arguments.queues))}', and a card that comes later has one pair: "
+            "leave queues out, or start the machine with a card that has them"
+        )
 
 
 def _tap(target: Target, arguments: NetdevAdd) -> Backend:
@@ -185,8 +200,22 @@ def device_add(target: Target, arguments: DeviceAdd) -> object:
         raise QmpError(f"A maximum of {len(slots)} {word} replaceable devices are supported.")
     if slots[number].info() is not None:
         raise QmpError(f"The slot {number} is occupied already.")
+    if kind == "net":
+        _check_mac(arguments.mac, slots[number])
     target.shelf.seat(arguments.id, kind, slots[number])
     return {}
+
+
+def _check_mac(wanted: str | None, slot: Slot) -> None:
+    """Refuse an address that is not the card's: the guest would go on with another one than was asked for."""
+    held: str | None = getattr(slot, "mac", None)
+    if wanted is None or (held is not None and wanted.lower() == held.lower()):
+        return
+    has = "the guest chose its card's address" if held is None else f"the card has {held}"
+    raise QmpError(
+        f"mac is '{shortened(wanted)}', and {has}, which it keeps; "
+        "leave mac out, or start the machine with a card that has this one"
+    )
 
 
 def _slot_number(arguments: DeviceAdd, slots: list[Slot]) -> int:

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 
     from stratovirt.control.qmp.registry import Target
 
-_NO_LIMIT = ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
+# QEMU's word for a limit, and the field of [drive.NAME.limit]; `iops` stands beside them, in [drive.NAME].
+_LIMITS = {
+    "bps": "bytes",
+    "bps_rd": "read_bytes",
+    "bps_wr": "write_bytes",
+    "iops_rd": "read_ops",
+    "iops_wr": "write_ops",
+}
 
 # Queries whose answer is always that there is none.
 _NONE = {
@@ -146,7 +153,7 @@ def query_block(target: Target, _arguments: Nothing) -> object:
             "removable": True,
             "type": "unknown",
         }
-        | ({} if held is None else {"io-status": "ok", "inserted": _inserted(name, held)})
+        | ({} if held is None else {"io-status": "ok", "inserted": _inserted(target, name, held)})
         for name, held in _disks(target)
     ]
 
@@ -154,14 +161,22 @@ def query_block(target: Target, _arguments: Nothing) -> object:
 @command("query-named-block-nodes", Nothing)
 def query_named_block_nodes(target: Target, _arguments: Nothing) -> object:
     """List the images in use."""
-    return [_inserted(name, held) for name, held in _disks(target) if held is not None]
+    return [_inserted(target, name, held) for name, held in _disks(target) if held is not None]
 
 
 def _disks(target: Target) -> list[tuple[str, dict[str, Any] | None]]:
     return [(name, slot.info()) for name, slot in target.machine.slots("drive").items()]
 
 
-def _inserted(name: str, held: dict[str, Any]) -> dict[str, object]:
+def _limits(target: Target, name: str) -> dict[str, int]:
+    """Return what a disk may do each second, 0 for as much as it can; an empty slot has no record."""
+    drive = target.machine.document.drive.get(name)
+    limit = None if drive is None else drive.limit
+    found: dict[str, int] = {word: getattr(limit, field, None) or 0 for word, field in _LIMITS.items()}
+    return found | {"iops": 0 if drive is None else drive.iops or 0}
+
+
+def _inserted(target: Target, name: str, held: dict[str, Any]) -> dict[str, object]:
     image = {
         "dirty-flag": False,
         "filename": held["file"],
@@ -179,7 +194,7 @@ def _inserted(name: str, held: dict[str, Any]) -> dict[str, object]:
         "node-name": name,
         "ro": held.get("readonly", False),
         "write_threshold": 0,
-        **dict.fromkeys(_NO_LIMIT, 0),
+        **_limits(target, name),
     }
 
 
