@@ -50,6 +50,7 @@ class Daemon:
     def __init__(self, report: int) -> None:
         self._report = report
         self._null = -1
+        self.has_told = False  # that the machine runs
 
     def leave(self) -> None:
         """Begin a session of our own, in a process that can never get a terminal."""
@@ -72,6 +73,7 @@ class Daemon:
             os.close(self._null)
         try:
             os.write(self._report, _RUNS)
+            self.has_told = True
         except ConnectionError:
             raise Interrupted(signals.HANGUP) from None
         finally:
@@ -98,12 +100,14 @@ def in_background(start: Callable[[Callable[[], None]], int]) -> int:
     word = _INTERRUPTED
     try:
         daemon.leave()
-        return start(daemon.runs)
+        status = start(daemon.runs)
     except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it before the parent ends
         word = _FAILED
         failure = told(error)
         log.report(failure)
         return failure.exit_status
+    else:
+        return status if daemon.has_told else 1
     finally:
         daemon.ends(word)
 

@@ -21,10 +21,10 @@ if lib.sv_abi_version() != ABI_VERSION:
 HINT = "has the process met a limit (ulimit, cgroup)? the host's log may say more (dmesg)"
 
 
-def check(call: str, result: int, hint: str = HINT) -> int:
+def check(call: str, result: int, hint: str = "") -> int:
     """Return what a core call returned, or raise its -errno as the failure of `call`."""
     if result < 0:
-        raise CoreError(call, result, hint)
+        raise CoreError(call, result, hint or HINT)
     return result
 
 
