@@ -44,6 +44,22 @@ def test_every_way_a_guest_ends_itself_ends_the_process_well(guest: str, said: b
     assert not socket.exists()
 
 
+def test_an_elf_image_without_a_note_is_entered_in_64_bit_mode(tmp_path: Path) -> None:
+    with Vmm("-kernel", tiny.build_elf("hello"), "-serial", "stdio", "-qmp", f"unix:{tmp_path}/qmp") as vmm:
+        assert vmm.finish() == (0, b"hello\n", "")
+
+
+def test_a_guest_waits_for_nothing_that_is_not_there(tmp_path: Path) -> None:
+    with Vmm(*flags("absent", tmp_path / "qmp")) as vmm:
+        status, output, _ = vmm.finish()
+
+    keyboard, clock = divmod(int(output, 16), 0x100)
+    assert status == 0
+    assert keyboard & 0b10 == 0, "a kernel that reboots would wait for the controller to take the pulse"
+    assert keyboard & 0b01, "a kernel that probes would wait for an answer; this one is never empty"
+    assert clock & 0x80 == 0, "a kernel that reads the clock would wait for the end of its update"
+
+
 @pytest.mark.guidebook("3.6 events")
 def test_the_end_of_a_guest_is_told_by_an_event(tmp_path: Path) -> None:
     socket = tmp_path / "qmp"

@@ -21,6 +21,14 @@ def build(name: str) -> Path:
     return _linked(SOURCES / f"{name}.c", BUILT / f"{name}.bin", [*FLAGS, f"-Wl,-T,{SOURCES / 'flat.ld'}"])
 
 
+def build_elf(name: str) -> Path:
+    """Return the same guest as an ELF image without a note: the 64-bit entry is all that it has."""
+    script = f"-Wl,-T,{SOURCES / 'flat.ld'}"
+    return _linked(
+        SOURCES / f"{name}.c", BUILT / f"{name}.elf64", [*FLAGS, script, "-Wl,--oformat=elf64-x86-64"]
+    )
+
+
 def build_pvh(name: str) -> Path:
     """Return an ELF image with a PVH note, which QEMU's microvm starts too."""
     flags = ["-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", f"-Wl,-T,{SOURCES / 'pvh.ld'}"]
