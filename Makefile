@@ -35,7 +35,7 @@ unit: core ## the tests that run on any host: units, contracts, C under sanitize
 guests: core assets ## the tests that boot Linux: on this host if it can, else in nested rigs
 	@$(BIN)/python -m tests.guest.rigs
 
-soak: core assets ## the long half: faults, ends and load for about an hour; writes docs/soak.md
+soak: core assets ## the long half: faults, ends and load for half an hour; writes docs/soak.md
 	@rm -f build/soak-host.jsonl build/soak-rig.jsonl
 	@STRATOVIRT_SOAK=build/soak-host.jsonl \
 		$(BIN)/python -m pytest -m "soak and not linux" tests/soak; host=$$?; \

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from stratovirt.devices.device import VirtioDevice
-from stratovirt.errors import CoreError, HostError, StratovirtError
+from stratovirt.errors import CoreError, HostError, StratovirtError, warn
 from stratovirt.record import choice, integer, path, text
 from stratovirt.units import DESCRIPTOR_MAX
 
@@ -61,8 +61,7 @@ class Vsock(VirtioDevice):
         reason = _why_not_vhost()
         if reason:
             # Told, because host programs have to connect in another way.
-            line = f"stratovirt: {label}: {VHOST}: {reason}; host programs reach the guest by {self.socket}\n"
-            os.write(2, line.encode())
+            warn(f"{label}: {VHOST}: {reason}; host programs reach the guest by {self.socket}")
         return bool(reason)
 
     def _vhost(self, label: str, chassis: Chassis) -> CData:

@@ -6,7 +6,7 @@ import errno
 import os
 
 from stratovirt.core import check, ffi, lib
-from stratovirt.errors import HostError, StateError, StratovirtError
+from stratovirt.errors import HostError, StateError, StratovirtError, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from stratovirt.core._core import CData
 
 VHOST_DEVICE = "/dev/vhost-net"
-STDERR = 2
 ALL_OFFLOADS = 0x1F  # checksums, TSO for IPv4 and IPv6, ECN, UFO: what a card without a tap offers
 
 _VHOST_HINTS = {
@@ -144,8 +143,7 @@ def open_vhost(label: str, count: int) -> list[int]:
 
 def say_fallback(error: HostError) -> None:
     """Tell in one line that vhost = "auto" does without."""
-    text = f'stratovirt: {error.message}; vhost = "auto" goes on without it\n'
-    os.write(STDERR, text.encode(errors="replace"))
+    warn(f'{error.message}; vhost = "auto" goes on without it')
 
 
 def _backend(fds: Sequence[int], vhost_fds: Sequence[int]) -> dict[str, object]:

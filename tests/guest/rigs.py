@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,11 @@ from pathlib import Path
 from tests.rig import host
 
 CLAIMS = Path("build/guests.claims")
-PYTEST = (".venv/bin/python", "-m", "pytest", "-v", "--durations=10", "-m", "linux and not soak")
-TIMEOUT_S = "2400"
+TIMEOUT_S = 2400
+COMMAND = f"""
+    -m tests.rig linux --writable build --timeout {TIMEOUT_S} --
+    .venv/bin/python -m pytest -v --durations=10 -m "linux and not soak" tests/guest
+"""
 RIG_GIB = 7  # of a host's free memory, for each rig
 
 
@@ -47,19 +51,7 @@ def how_many() -> int:
 def run(name: str) -> int:
     """Run the tests that nobody else has claimed; return the exit status."""
     environment = {**os.environ, "STRATOVIRT_CLAIMS": str(CLAIMS)}
-    command = [
-        "-m",
-        "tests.rig",
-        "linux",
-        "--writable",
-        "build",
-        "--timeout",
-        TIMEOUT_S,
-        "--",
-        *PYTEST,
-        "tests/guest",
-    ]
-    return _relay(name, [sys.executable, *command], environment)
+    return _relay(name, [sys.executable, *shlex.split(COMMAND)], environment)
 
 
 def _relay(name: str, command: list[str], environment: dict[str, str]) -> int:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
         def unplug(self) -> None:
             """Take the backend out; the guest sees a device without one."""
 
+    class CardSlot(Slot, Protocol):
+        """A card; `mac` is what the document gave it, None where the guest chooses."""
+
+        mac: str | None
+
 
 WAITING_AT_MOST = 64  # backends without a device
 

@@ -30,6 +30,14 @@ def _take_terminal() -> None:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+def _document(qmp: Path | None, tables: dict[str, Any]) -> str:
+    """Return the machine's document as JSON."""
+    document: dict[str, object] = {"version": 1, "cpu": {"count": tables.pop("cpus", 1)}, **tables}
+    if qmp is not None:
+        document["qmp"] = {"socket": str(qmp)}
+    return json.dumps(document)
+
+
 class Served:
     """A served fake machine; leaving the block kills it if it still runs.
 
@@ -45,25 +53,12 @@ class Served:
         held = ["held"] if options.pop("held", False) else []
         self._clients: list[Client] = []
         self.path = qmp
-        document: dict[str, object] = {"version": 1, "cpu": {"count": options.pop("cpus", 1)}, **options}
-        if qmp is not None:
-            document["qmp"] = {"socket": str(qmp)}
         self._log, log = os.pipe()
         events, self._events = os.pipe()
         self._lines = b""
-        words = [
-            sys.executable,
-            "-m",
-            "tests.unit.control.fake_machine",
-            str(log),
-            str(events),
-            json.dumps(document),
-            *held,
-        ]
-        if shell:
-            words = ["sh", "-c", shell, "sh", *words]
+        words = ["-m", "tests.unit.control.fake_machine", str(log), str(events), _document(qmp, options)]
         self.process = subprocess.Popen(
-            words,
+            [*(["sh", "-c", shell, "sh"] if shell else []), sys.executable, *words, *held],
             stdin=stdin,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

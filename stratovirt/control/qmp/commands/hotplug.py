@@ -14,8 +14,10 @@ from stratovirt.units import DESCRIPTOR_MAX, is_decimal, is_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from stratovirt.control.qmp.registry import Target
-    from stratovirt.control.qmp.shelf import Slot
+    from stratovirt.control.qmp.shelf import CardSlot, Slot
 
 # Driver to the table of the document that has its slots, and what the original calls them.
 _TABLES = {
@@ -201,14 +203,15 @@ def device_add(target: Target, arguments: DeviceAdd) -> object:
     if slots[number].info() is not None:
         raise QmpError(f"The slot {number} is occupied already.")
     if kind == "net":
-        _check_mac(arguments.mac, slots[number])
+        card: Any = slots[number]
+        _check_mac(arguments.mac, card)
     target.shelf.seat(arguments.id, kind, slots[number])
     return {}
 
 
-def _check_mac(wanted: str | None, slot: Slot) -> None:
+def _check_mac(wanted: str | None, slot: CardSlot) -> None:
     """Refuse an address that is not the card's: the guest would go on with another one than was asked for."""
-    held: str | None = getattr(slot, "mac", None)
+    held = slot.mac
     if wanted is None or (held is not None and wanted.lower() == held.lower()):
         return
     has = "the guest chose its card's address" if held is None else f"the card has {held}"
