@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from stratovirt.document.loader import LANGUAGES, Source, UnreadableError, examine
+from stratovirt.document.loader import LANGUAGES, MAX_BYTES, Source, UnreadableError, examine
 from stratovirt.document.report import FORMATS, text_report
 from stratovirt.errors import StratovirtError, UsageError
 
@@ -28,9 +28,13 @@ def sources(names: list[str], language: str) -> Iterator[Source | UnreadableErro
     for name in names:
         for path in _profiles(name):
             try:
-                yield Source("<stdin>", sys.stdin.read(), language) if path == STDIN else Source.read(path)
+                yield _standard_input(language) if path == STDIN else Source.read(path)
             except UnreadableError as error:
                 yield error
+
+
+def _standard_input(language: str) -> Source:
+    return Source.decode("<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1), language)
 
 
 def _profiles(name: str) -> list[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stratovirt.document.positions import Places, Span
 
 MAX_BYTES = 1 << 20
+_HINT = "name a .toml, .yaml or .json file"
 LANGUAGES = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
 
 
@@ -53,7 +54,6 @@ class Source:
     @classmethod
     def read(cls, path: str) -> Source:
         """Read a file; the suffix tells the language, and TOML is what has none."""
-        hint = "name a .toml, .yaml or .json file"
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             try:
@@ -61,16 +61,20 @@ class Source:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise UnreadableError(f"read profile {path}", error, hint) from error
+            raise UnreadableError(f"read profile {path}", error, _HINT) from error
+        return cls.decode(path, raw, LANGUAGES.get(os.path.splitext(path)[1].lower(), "toml"))
+
+    @classmethod
+    def decode(cls, path: str, raw: bytes, language: str) -> Source:
+        """Make one of what was read from somewhere: UTF-8, and at most MAX_BYTES."""
         if len(raw) > MAX_BYTES:
-            raise UnreadableError(f"read profile {path}", OSError(27, "more than 1 MiB"), hint)
+            raise UnreadableError(f"read profile {path}", OSError(27, "more than 1 MiB"), _HINT)
         try:
-            text = raw.decode()
+            return cls(path, raw.decode(), language)
         except UnicodeDecodeError as error:
             raise UnreadableError(
-                f"read profile {path}", OSError(84, f"byte {error.start} is not UTF-8"), hint
+                f"read profile {path}", OSError(84, f"byte {error.start} is not UTF-8"), _HINT
             ) from error
-        return cls(path, text, LANGUAGES.get(os.path.splitext(path)[1].lower(), "toml"))
 
     def locate(self, problem: Problem) -> Span:
         """Return where a problem stands."""

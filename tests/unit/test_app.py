@@ -75,6 +75,17 @@ def test_check_reads_standard_input() -> None:
     assert (status, output.splitlines()[0]) == (0, "<stdin>  ok")
 
 
+def test_standard_input_is_bounded_as_a_file_is() -> None:
+    comment = "#" * (1 << 20)
+    allowed, _, _ = call(
+        "check", "-", text=f'{comment[:-80]}\nversion = 1\nboot = {{ kernel = "k", initrd = "i" }}\n'
+    )
+    refused, _, errors = call("check", "-", text=f"{comment}#")
+
+    assert (allowed, refused) == (0, 2)
+    assert "<stdin>: more than 1 MiB" in errors
+
+
 def test_warnings_fail_only_when_strict(tmp_path: Path) -> None:
     profile = tmp_path / "p.toml"
     profile.write_text('version = 1\n[boot]\nkernel = "k"\n')
