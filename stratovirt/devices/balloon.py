@@ -45,6 +45,8 @@ class Balloon(VirtioDevice):
         on="none",
     )
 
+    iothread: str | None = text("I/O thread that serves the balloon", pattern="name", default=None, on="none")
+
     def realize(self, name: str, chassis: Chassis) -> None:
         """Make the device; QMP finds it as the live balloon."""
         from stratovirt.core import check, ffi, lib
@@ -56,6 +58,7 @@ class Balloon(VirtioDevice):
                 "deflate_on_oom": self.deflate_on_oom,
                 "reporting": self.free_page_reporting,
                 "stats_interval": self.stats_interval,
+                "iothread": chassis.iothread(self.iothread),
             },
         )
         out = ffi.new("struct sv_virtio **")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stratovirt.devices.device import Device
-from stratovirt.record import path
+from stratovirt.record import path, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +18,14 @@ class Console(Device):
     label = "console"
 
     path: str = path("Socket on the host", key="path")
+    iothread: str | None = text("I/O thread that serves the console", pattern="name", default=None, on="none")
 
     def transport(self) -> str:
         """Return "mmio": the legacy flag has no other."""
         return "mmio"
 
     def realize(self, name: str, chassis: Chassis) -> None:
-        """Listen on the socket and put a virtio-console device before it, on the main I/O thread."""
+        """Listen on the socket and put a virtio-console device before it."""
         from stratovirt.core import check, ffi, lib
         from stratovirt.sockets import UnixListener
 
@@ -32,7 +33,8 @@ class Console(Device):
         listener = UnixListener.bind(self.path, f"the socket of {label}")
         chassis.at_close(listener.close)
         out = ffi.new("struct sv_virtio **")
-        check(f"make {label}", lib.sv_console_create(chassis.core.handle, listener.fd, out))
+        thread = chassis.iothread(self.iothread)
+        check(f"make {label}", lib.sv_console_create(chassis.core.handle, listener.fd, thread, out))
         chassis.place_mmio(label, out[0])
         chassis.live["console", name] = LiveConsole(label, out[0])
 

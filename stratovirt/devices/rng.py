@@ -29,19 +29,28 @@ class Rng(Device):
         "Bytes each second at most", default=None, minimum=64, maximum=999_999_999, key="bytes_per_sec"
     )
 
+    iothread: str | None = text("I/O thread that serves the device", pattern="name", default=None, on="none")
+
     def transport(self) -> str:
         """Return "mmio": the legacy flag has no other."""
         return "mmio"
 
     def realize(self, name: str, chassis: Chassis) -> None:
-        """Open the source and put a virtio-rng device before it, on the main I/O thread."""
+        """Open the source and put a virtio-rng device before it."""
         from stratovirt.core import check, ffi, lib
 
         _ = name
         label = f"rng '{self.id}'"
         fd = open_source(label, self.file)
         try:
-            config = ffi.new("struct sv_rng_config *", {"fd": fd, "bytes_per_sec": self.bytes_per_sec or 0})
+            config = ffi.new(
+                "struct sv_rng_config *",
+                {
+                    "fd": fd,
+                    "bytes_per_sec": self.bytes_per_sec or 0,
+                    "iothread": chassis.iothread(self.iothread),
+                },
+            )
             out = ffi.new("struct sv_virtio **")
             check(f"make {label}", lib.sv_rng_create(chassis.core.handle, config, out))
         finally:

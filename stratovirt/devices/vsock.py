@@ -49,6 +49,13 @@ class Vsock(VirtioDevice):
         on="none",
     )
 
+    iothread: str | None = text(
+        "I/O thread that serves the streams; without effect with vhost",
+        pattern="name",
+        default=None,
+        on="none",
+    )
+
     def realize(self, name: str, chassis: Chassis) -> None:
         """Open what serves the streams and put a virtio-vsock device before it."""
         label = f"vsock '{name}'"
@@ -99,7 +106,12 @@ class Vsock(VirtioDevice):
         chassis.at_close(listener.close)
         config = ffi.new(
             "struct sv_vsock_config *",
-            {"guest_cid": self.guest_cid, "listener": listener.fd, "path": os.fsencode(self.socket)},
+            {
+                "guest_cid": self.guest_cid,
+                "listener": listener.fd,
+                "path": os.fsencode(self.socket),
+                "iothread": chassis.iothread(self.iothread),
+            },
         )
         out = ffi.new("struct sv_virtio **")
         check(f"make {label}", lib.sv_vsock_create(chassis.core.handle, config, out))

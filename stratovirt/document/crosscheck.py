@@ -230,8 +230,7 @@ def _nets(vm: Vm) -> Iterator[Problem]:
         if net.vhostfds and net.vhost is False:
             yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
         if net.iothread is not None and net.vhost is not False:
-            when = "" if net.vhost is True else " where the host has it"
-            yield Problem("SV403", (*where, "iothread"), f"an iothread has no effect with vhost{when}")
+            yield _no_thread(where, certain=net.vhost is True)
     yield from _twice(
         [(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address"
     )
@@ -266,6 +265,14 @@ def _vsock(vm: Vm) -> Iterator[Problem]:
         yield Problem("SV341", ("vsock", "vhostfd"), "vhostfd and Unix sockets exclude each other")
     elif vsock.socket is not None and (vsock.backend == "vhost" or vsock.vhostfd is not None):
         yield Problem("SV420", ("vsock", "socket"), "with vhost the socket has no effect")
+    if vsock.iothread is not None and vsock.backend != "unix":
+        certain = vsock.backend == "vhost" or vsock.vhostfd is not None or vsock.socket is None
+        yield _no_thread(("vsock",), certain=certain)
+
+
+def _no_thread(where: Path, *, certain: bool) -> Problem:
+    when = "" if certain else " where the host has it"
+    return Problem("SV403", (*where, "iothread"), f"an iothread has no effect with vhost{when}")
 
 
 def _process(vm: Vm) -> Iterator[Problem]:

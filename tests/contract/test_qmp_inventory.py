@@ -80,6 +80,19 @@ def test_threads_memory_and_character_devices_are_those_of_the_document(client: 
     assert "compat_monitor0" in labels
 
 
+def test_a_console_is_told_the_size_of_its_window_by_name(tmp_path: Path) -> None:
+    name = "chardev-window-size-changed"
+    with Served(tmp_path / "qmp", console={"main": {"path": "/tmp/main.sock"}}) as running:
+        running.has_started()
+        client = running.connect()
+        assert returned(client, name, '{"id":"main","cols":132,"rows":43}') == {}
+        assert running.did() == "window of main: 132 by 43"
+        for unknown in ("", "serial0", "other"):
+            refused = ask(client, name, f'{{"id":"{unknown}","cols":1,"rows":1}}')["error"]
+            assert refused == {"class": "GenericError", "desc": f"Console '{unknown}' not found"}
+        assert "cols is 65536" in ask(client, name, '{"id":"main","cols":65536,"rows":1}')["error"]["desc"]
+
+
 def test_machines_and_processors_are_named(client: Client) -> None:
     machines = {machine["name"]: machine["cpu-max"] for machine in returned(client, "query-machines")}
 

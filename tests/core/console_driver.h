@@ -49,7 +49,7 @@ static inline void guest_open(struct guest *g)
 {
 	g->rx = driver_without_device();
 	g->listener = new_listener();
-	CHECK(sv_console_create(g->rx.vm, g->listener, &g->rx.device) == 0);
+	CHECK(sv_console_create(g->rx.vm, g->listener, NULL, &g->rx.device) == 0);
 	CHECK(sv_mmio_place(g->rx.vm, g->rx.device, WINDOW, 5) == 0);
 	g->tx = g->rx;
 	g->tx.ring.ram += TX_SHIFT;

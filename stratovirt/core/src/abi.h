@@ -126,8 +126,9 @@ int sv_mem_kind(struct sv_vm *vm, uint64_t page_size, int shared);
 
 struct sv_balloon_config {
 	int deflate_on_oom;
-	int reporting;           /* offer free page reporting */
-	uint32_t stats_interval; /* seconds between two questions for statistics; 0 for none unasked */
+	int reporting;                /* offer free page reporting */
+	uint32_t stats_interval;      /* seconds between two questions for statistics; 0 for none unasked */
+	struct sv_iothread *iothread; /* NULL for the main I/O thread */
 };
 struct sv_balloon_state {
 	int active;           /* a driver serves the balloon */
@@ -180,6 +181,7 @@ struct sv_vsock_config {
 	uint64_t guest_cid;
 	int listener; /* a Unix stream socket that listens and does not block: host programs connect to it */
 	char path[SV_VSOCK_PATH_SIZE]; /* with _PORT behind it: where a guest's connections to the host go */
+	struct sv_iothread *iothread;  /* NULL for the main I/O thread */
 };
 /* [setup] A virtio-vsock device whose streams end in Unix sockets of the host. */
 int sv_vsock_create(struct sv_vm *vm, const struct sv_vsock_config *config, struct sv_virtio **out);
@@ -190,17 +192,19 @@ int sv_vsock_transport_reset(struct sv_virtio *device);
  * source of bytes that has ended. */
 #define SV_EVENT_HOST_ERROR 16
 
-/* [setup] A virtio-rng device on the main I/O thread; its bytes are read from fd, which does not block. At
- * most bytes_per_sec of them; 0 for no limit. */
+/* [setup] A virtio-rng device; its bytes are read from fd, which does not block. At most bytes_per_sec of
+ * them; 0 for no limit. */
 struct sv_rng_config {
 	int fd;
 	uint32_t bytes_per_sec;
+	struct sv_iothread *iothread; /* NULL for the main I/O thread */
 };
 int sv_rng_create(struct sv_vm *vm, const struct sv_rng_config *config, struct sv_virtio **out);
 
-/* [setup] A virtio-console device on the main I/O thread; clients come to a Unix stream socket that listens
- * and does not block. */
-int sv_console_create(struct sv_vm *vm, int listener_fd, struct sv_virtio **out);
+/* [setup] A virtio-console device; clients come to a Unix stream socket that listens and does not block. It
+ * is served by an I/O thread; NULL for the main one. */
+int sv_console_create(struct sv_vm *vm, int listener_fd, struct sv_iothread *iothread,
+		      struct sv_virtio **out);
 /* [any] Tells the guest how large the window at the other end is; 0 by 0 for one that is not known. */
 int sv_console_resize(struct sv_virtio *device, uint16_t cols, uint16_t rows);
 

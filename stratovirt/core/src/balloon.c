@@ -231,11 +231,12 @@ static int set_up(struct balloon *balloon, struct sv_vm *vm, struct sv_iothread 
 int sv_balloon_create(struct sv_vm *vm, const struct sv_balloon_config *config, struct sv_virtio **out)
 {
 	struct virtio_plan plan = {.ops = &balloon_ops,
+				   .io = config->iothread,
 				   .queue_count = config->reporting ? LAST_QUEUE + 1 : STATS_QUEUE + 1,
 				   .queue_size = BALLOON_QUEUE_SIZE,
 				   .config_size = sizeof(struct balloon_config_space)};
 	struct balloon *balloon;
-	int error = iothread_main(vm, &plan.io);
+	int error = iothread_or_main(vm, &plan.io);
 
 	if (error < 0)
 		return error;

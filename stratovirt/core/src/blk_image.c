@@ -172,12 +172,11 @@ int sv_blk_create(struct sv_vm *vm, const struct sv_blk_config *config, struct s
 {
 	struct sv_iothread *io = config->iothread;
 	struct blk *blk;
-	int error = 0;
+	int error;
 
 	if (!is_valid(config) || config->queues > BLK_MAX_QUEUES)
 		return -EINVAL;
-	if (!io)
-		error = iothread_main(vm, &io);
+	error = iothread_or_main(vm, &io);
 	if (error < 0)
 		return error;
 	blk = calloc(1, sizeof(*blk));

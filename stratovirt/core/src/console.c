@@ -147,15 +147,16 @@ static const struct virtio_ops console_ops = {
 
 /* The size is offered from the start, although nobody knows it then: features cannot be added later. A window
  * of 0 by 0 is what a terminal of Linux has when its size was never set, so it says just that. */
-int sv_console_create(struct sv_vm *vm, int listener_fd, struct sv_virtio **out)
+int sv_console_create(struct sv_vm *vm, int listener_fd, struct sv_iothread *iothread, struct sv_virtio **out)
 {
 	struct virtio_plan plan = {.ops = &console_ops,
+				   .io = iothread,
 				   .features = VIRTIO_CONSOLE_F_SIZE,
 				   .queue_count = 2,
 				   .queue_size = CONSOLE_QUEUE_SIZE,
 				   .config_size = sizeof(struct console_config_space)};
 	struct console *console;
-	int error = iothread_main(vm, &plan.io);
+	int error = iothread_or_main(vm, &plan.io);
 
 	if (error < 0)
 		return error;

@@ -293,6 +293,11 @@ int iothread_main(struct sv_vm *vm, struct sv_iothread **out)
 	return 0;
 }
 
+int iothread_or_main(struct sv_vm *vm, struct sv_iothread **io)
+{
+	return *io ? 0 : iothread_main(vm, io);
+}
+
 int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **out)
 {
 	int slot = vm->iothread_count > 0 ? vm->iothread_count : 1; /* 0 is kept for the main one */

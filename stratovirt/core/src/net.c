@@ -168,12 +168,11 @@ int sv_net_create(struct sv_vm *vm, const struct sv_net_config *config, struct s
 				   .queue_size = NET_QUEUE_SIZE,
 				   .config_size = CONFIG_SIZE};
 	struct net *net;
-	int error = 0;
+	int error;
 
 	if (!is_valid(config))
 		return -EINVAL;
-	if (!plan.io)
-		error = iothread_main(vm, &plan.io);
+	error = iothread_or_main(vm, &plan.io);
 	if (error < 0)
 		return error;
 	net = allocate((uint32_t)config->pairs, plan.io);

@@ -238,9 +238,10 @@ static int add_sources(struct rng *rng)
 
 int sv_rng_create(struct sv_vm *vm, const struct sv_rng_config *config, struct sv_virtio **out)
 {
-	struct virtio_plan plan = {.ops = &rng_ops, .queue_count = 1, .queue_size = QUEUE_SIZE};
+	struct virtio_plan plan = {
+	    .ops = &rng_ops, .io = config->iothread, .queue_count = 1, .queue_size = QUEUE_SIZE};
 	struct rng *rng;
-	int error = iothread_main(vm, &plan.io);
+	int error = iothread_or_main(vm, &plan.io);
 
 	if (error < 0)
 		return error;

@@ -98,7 +98,8 @@ struct io_source {
 	io_handler run;
 	void *context;
 };
-int iothread_main(struct sv_vm *vm, struct sv_iothread **out); /* makes the main one on first need */
+int iothread_main(struct sv_vm *vm, struct sv_iothread **out);   /* makes the main one on first need */
+int iothread_or_main(struct sv_vm *vm, struct sv_iothread **io); /* the main one where there is none yet */
 int iothread_add(struct sv_iothread *io, struct io_source *source, uint32_t epoll_events);    /* any thread */
 int iothread_modify(struct sv_iothread *io, struct io_source *source, uint32_t epoll_events); /* any thread */
 void iothread_remove(struct sv_iothread *io, struct io_source *source);                       /* any thread */

@@ -233,7 +233,8 @@ int sv_vsock_create(struct sv_vm *vm, const struct sv_vsock_config *config, stru
 	vsock->base.guest_cid = config->guest_cid;
 	vsock->base.forget = forget_connections;
 	plan = vsock_plan(&vsock->base, &vsock_ops);
-	error = iothread_main(vm, &plan.io);
+	plan.io = config->iothread;
+	error = iothread_or_main(vm, &plan.io);
 	if (error < 0)
 		goto free_it;
 	vsock->muxer.wake = on_sockets;

@@ -61,6 +61,15 @@ class FakeSlot:
         self._held = ""
 
 
+class FakeConsole:
+    def __init__(self, name: str, note: Callable[[str], None]) -> None:
+        self._name = name
+        self._note = note
+
+    def resize(self, cols: int, rows: int) -> None:
+        self._note(f"window of {self._name}: {cols} by {rows}")
+
+
 class FakeBalloon:
     """A balloon whose guest does what it is told by the test only."""
 
@@ -152,7 +161,8 @@ class FakeMachine:
         return FakeEvent(**words)
 
     def live(self, table: str, name: str = "") -> object | None:
-        _ = name
+        if table == "console":
+            return FakeConsole(name, self.note) if name in self.document.console else None
         return self._balloon if table == "balloon" else None
 
     def iothread_id(self, name: str) -> int:
