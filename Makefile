@@ -61,6 +61,7 @@ bench: core ## measure the promises against QEMU; writes build/bench.json
 	$(BIN)/python -m tests.bench
 
 bench-guest: core assets ## measure Linux guests beside QEMU's microvm, where Linux guests run
+	@$(RIG) packages bench
 	@$(BIN)/python -m tests.bench.peers
 	@$(RIG) linux --cpus 2 --writable build --timeout 3000 -- $(BIN)/python -m tests.bench guest --runs 5
 

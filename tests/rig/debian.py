@@ -19,6 +19,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "kernel": ("bc", "bison", "flex", "gcc", "libc6-dev", "libelf-dev", "lz4", "make", "xz-utils"),
     "rig": ("qemu-system-x86",),
     "test": ("acpica-tools", "iproute2", "qemu-system-x86"),
+    "bench": ("iperf3", "iproute2", "qemu-system-x86"),
 }
 
 APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=2")

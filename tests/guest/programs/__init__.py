@@ -1,13 +1,18 @@
-"""Programs for Linux guests, in their /bin: C files of this folder, linked statically with the host's gcc."""
+"""Programs for Linux guests: the C files of this folder, linked statically, and some of the host's."""
 
 from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.rig import cpio
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SOURCES = Path(__file__).parent
 BUILT = Path(__file__).parents[3] / "build" / "programs"
@@ -25,8 +30,27 @@ def build(name: str) -> Path:
     return program
 
 
-def initrd_with(initrd: Path, target: Path, *names: str) -> Path:
+def from_host(name: str) -> list[cpio.Node]:
+    """Return a program of the host with the libraries that it needs, each where the host has it."""
+    program = shutil.which(name)
+    assert program is not None, f"{name} is not here: python3 -m tests.rig packages bench"
+    said = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    libraries = [word for word in said.split() if word.startswith("/")]
+    folders = dict.fromkeys(
+        str(parent).lstrip("/")
+        for library in libraries
+        for parent in reversed(Path(library).parents)
+        if str(parent) != "/"
+    )
+    return [
+        *(cpio.folder(folder) for folder in folders),
+        *(cpio.program(library.lstrip("/"), Path(library).read_bytes()) for library in libraries),
+        cpio.program(f"bin/{name}", Path(program).read_bytes()),
+    ]
+
+
+def initrd_with(initrd: Path, target: Path, *names: str, more: Sequence[cpio.Node] = ()) -> Path:
     """Write an initramfs that holds programs too: Linux unpacks one archive after the other."""
-    nodes = [cpio.program(f"bin/{name}", build(name).read_bytes()) for name in names]
+    nodes = [*(cpio.program(f"bin/{name}", build(name).read_bytes()) for name in names), *more]
     target.write_bytes(initrd.read_bytes() + gzip.compress(cpio.pack(nodes), compresslevel=1))
     return target

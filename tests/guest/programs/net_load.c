@@ -1,9 +1,8 @@
-/* net_load serve: on the host; ports 5001 (takes all), 5002 (sends for SECONDS), 5003 (answers each byte).
- * net_load send|receive|ask HOST SECONDS: in the guest; prints microseconds for a MiB, or for a round trip.
+/* net_load serve: on the host; answers each byte.
+ * net_load ask HOST SECONDS: in the guest; prints microseconds for a round trip of one byte.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,12 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MIB     (1024.0 * 1024.0)
-#define SECONDS 2.0
-
-enum { TAKES = 5001, SENDS = 5002, ANSWERS = 5003 };
-
-static char buffer[256 * 1024];
+#define PORT 5003
 
 static double now(void)
 {
@@ -25,40 +19,6 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static double send_for(int fd, double seconds)
-{
-	double end = now() + seconds;
-	double sent = 0;
-
-	while (now() < end) {
-		ssize_t n = write(fd, buffer, sizeof(buffer));
-
-		if (n <= 0)
-			break;
-		sent += (double)n;
-	}
-	return sent;
-}
-
-static double take_all(int fd)
-{
-	double taken = 0;
-	ssize_t n;
-
-	while ((n = read(fd, buffer, sizeof(buffer))) > 0)
-		taken += (double)n;
-	return taken;
-}
-
-static void answer(int fd)
-{
-	char byte;
-
-	while (read(fd, &byte, 1) == 1)
-		if (write(fd, &byte, 1) != 1)
-			return;
 }
 
 static int opened(void)
@@ -71,9 +31,9 @@ static int opened(void)
 	return fd;
 }
 
-static void serve(uint16_t port)
+static void serve(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(PORT)};
 	int listener = opened();
 
 	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 4) < 0) {
@@ -83,21 +43,18 @@ static void serve(uint16_t port)
 	for (;;) {
 		int one = 1;
 		int fd = accept(listener, NULL, NULL);
+		char byte;
 
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		if (port == TAKES)
-			take_all(fd);
-		else if (port == SENDS)
-			send_for(fd, SECONDS);
-		else
-			answer(fd);
+		while (read(fd, &byte, 1) == 1 && write(fd, &byte, 1) == 1)
+			continue;
 		close(fd);
 	}
 }
 
-static int reached(const char *host, uint16_t port)
+static int reached(const char *host)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(PORT)};
 	int fd = opened();
 
 	inet_pton(AF_INET, host, &address.sin_addr);
@@ -126,28 +83,10 @@ static double round_trip(int fd, double seconds)
 
 int main(int argc, char **argv)
 {
-	double begin;
-	double seconds;
-	int fd;
-
-	signal(SIGPIPE, SIG_IGN);
-	if (argc == 2) {
-		if (fork() == 0)
-			serve(TAKES);
-		if (fork() == 0)
-			serve(SENDS);
-		serve(ANSWERS);
-	}
-	if (argc != 4)
+	if (argc == 2 && strcmp(argv[1], "serve") == 0)
+		serve();
+	if (argc != 4 || strcmp(argv[1], "ask") != 0)
 		return 2;
-	seconds = atof(argv[3]);
-	fd = reached(argv[2], argv[1][0] == 's' ? TAKES : argv[1][0] == 'r' ? SENDS : ANSWERS);
-	begin = now();
-	if (argv[1][0] == 'a') {
-		printf("%.1f\n", round_trip(fd, seconds));
-		return 0;
-	}
-	printf("%.1f\n",
-	       1e6 * MIB / ((argv[1][0] == 's' ? send_for(fd, seconds) : take_all(fd)) / (now() - begin)));
+	printf("%f\n", round_trip(reached(argv[2]), atof(argv[3])));
 	return 0;
 }
