@@ -1,4 +1,4 @@
-"""Kernel images: what kind a file is, and which pieces of it go where. Only headers are read here."""
+"""Kernel images: a file, its pieces and where they go, and what is none. The kinds are the architecture's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-FLAT_ADDRESS = 0x100_0000  # where the original loads what is neither bzImage nor ELF
-INITRD_MAX = 0x37FF_FFFF  # the highest address that every x86 kernel accepts, as the original uses it
-CMDLINE_MAX = 2047  # COMMAND_LINE_SIZE of x86, less the terminating NUL
 _KIND_MASK, _REGULAR = 0o170000, 0o100000  # stat's S_IFMT and S_IFREG
 
 _PACKED = (
@@ -25,12 +22,11 @@ _PACKED = (
     (b"\x04\x22\x4d\x18", "lz4"),
 )
 
-# What a wrong path names most often, by the bytes at an offset; a file without a known magic is a flat image.
+# What a wrong path names most often, by the bytes at an offset.
 _NO_KERNELS = (
     (0, b"#!", "is a script"),
     (0, b"0707", "is a cpio archive, as initramfs are"),
     (0, b"QFI\xfb", "is a qcow2 image"),
-    (0x38, b"ARM\x64", "is for another processor: aarch64"),
     (0x101, b"ustar", "is a tar archive"),
     (0x1FE, b"\x55\xaa", "begins like a disk, with a boot sector"),
     (0x438, b"\x53\xef", "is an ext file system"),
@@ -59,7 +55,10 @@ class Segment:
 
 
 class KernelPlan:
-    """How to load a kernel and enter it: `protocol` is linux64, pvh or flat."""
+    """How to load a kernel and enter it by one of its architecture's protocols.
+
+    `limits` are the last address that its initrd may have, and the bytes of its command line without the NUL.
+    """
 
     __slots__ = ("cmdline_max", "end", "entry", "initrd_max", "protocol", "segments", "setup_header")
 
@@ -69,9 +68,9 @@ class KernelPlan:
         entry: int,
         segments: tuple[Segment, ...],
         *,
+        limits: tuple[int, int],
         setup_header: bytes = b"",
         end: int = 0,
-        limits: tuple[int, int] = (INITRD_MAX, CMDLINE_MAX),
     ) -> None:
         self.protocol = protocol
         self.entry = entry
@@ -83,10 +82,11 @@ class KernelPlan:
 
 
 class KernelImage:
-    """An open kernel file."""
+    """An open kernel file; `wanted` says what kinds the machine can start."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, wanted: str) -> None:
         self.path = path
+        self._wanted = wanted
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -97,7 +97,7 @@ class KernelImage:
         self.size = status.st_size
         if status.st_mode & _KIND_MASK != _REGULAR:
             os.close(self.fd)
-            raise KernelError(f"kernel {path} is not a regular file", hint="name a bzImage or an ELF vmlinux")
+            raise KernelError(f"kernel {path} is not a regular file", hint=f"name {wanted}")
 
     def __enter__(self) -> Self:
         return self
@@ -114,15 +114,13 @@ class KernelImage:
             raise self.refuse(f"is cut off: {what} ends at byte {offset + size}, the file at {self.size}")
         return data
 
-    def refuse(self, why: str, hint: str = "name a bzImage or an ELF vmlinux for x86_64") -> KernelError:
+    def refuse(self, why: str, hint: str = "") -> KernelError:
         """Return the error that says why this file cannot be started."""
-        return KernelError(f"kernel {self.path} {why}", hint=hint)
+        return KernelError(f"kernel {self.path} {why}", hint=hint or f"name {self._wanted}")
 
 
-def plan_kernel(image: KernelImage) -> KernelPlan:
-    """Tell how to start a kernel file; KernelError when it cannot be one."""
-    from stratovirt.boot import bzimage, elf
-
+def first_bytes(image: KernelImage) -> bytes:
+    """Return what the file begins with; an empty or packed one is refused."""
     start = os.pread(image.fd, 16, 0)
     if not start:
         raise image.refuse("is empty")
@@ -131,14 +129,13 @@ def plan_kernel(image: KernelImage) -> KernelPlan:
             raise image.refuse(
                 f"is {name}-compressed", hint=f"unpack it first, or name the bzImage that {name} is part of"
             )
-    if start.startswith(elf.MAGIC):
-        return elf.plan(image)
-    if bzimage.is_bzimage(image):
-        return bzimage.plan(image)
-    for offset, magic, what in _NO_KERNELS:
+    return start
+
+
+def refuse_others(image: KernelImage, start: bytes, foreign: tuple[tuple[int, bytes, str], ...]) -> None:
+    """Refuse a file that is known to be something else; `foreign` are marks of other processors' kernels."""
+    for offset, magic, what in (*_NO_KERNELS, *foreign):
         if os.pread(image.fd, len(magic), offset) == magic:
             raise image.refuse(what)
     if all(byte in b"\t\n\r" or 0x20 <= byte < 0x7F for byte in start):
         raise image.refuse("is a text")
-    segment = Segment(0, FLAT_ADDRESS, image.size, image.size)
-    return KernelPlan("flat", FLAT_ADDRESS, (segment,))

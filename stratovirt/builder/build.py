@@ -53,9 +53,7 @@ def _board(document: Vm) -> Board:
         ]
         if not waiting:
             raise
-        raise boards.NotBuiltError(
-            f"{error}, and neither can {', '.join(waiting)}", hint=error.hint
-        ) from None
+        raise boards.NotBuiltError(f"{error}; neither can {', '.join(waiting)}", hint=error.hint) from None
 
 
 def _confine_threads(document: Vm, chassis: Chassis) -> None:

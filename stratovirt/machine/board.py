@@ -8,6 +8,7 @@ from stratovirt.errors import StratovirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from stratovirt.document.vm import Vm
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
         """What an architecture's room provides."""
 
         mmio_windows: tuple[tuple[int, int], ...]
-        serial: tuple[int, int]
 
         def memory_regions(self, size: int) -> tuple[tuple[int, int], ...]:
             """Return guest address and size of each piece of RAM."""
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
         def create_ports(self, chassis: Chassis) -> None:
             """Make what is always on the board."""
 
+        def create_serial(self, chassis: Chassis, out_fd: int) -> Callable[[bytes], int]:
+            """Make the serial port, which transmits to a descriptor; return what gives it input.
+
+            The number of bytes that it took comes back; a serial-room event follows when it took less.
+            """
+
         def boot(self, chassis: Chassis, document: Vm) -> None:
             """Load what the guest starts and point vCPU 0 at it."""
 
@@ -42,10 +48,16 @@ class NotBuiltError(StratovirtError):
 def load(architecture: str, machine_type: str) -> Board:
     """Return the board, or say why this host or this version cannot be it."""
     host = os.uname().machine
+    if not _has_machines(architecture):
+        raise NotBuiltError(
+            f"no machine of {architecture} can be run by this version: none is built yet",
+            hint="`stratovirt check`, `translate` and `show` take it already; microvm on x86_64 runs",
+        )
     if architecture != host:
+        other = f', or set arch = "{host}" in [machine]' if _has_machines(host) else ""
         raise StratovirtError(
             f"the machine is {architecture} and this host is {host}",
-            hint=f'run it on an {architecture} host, or set arch = "{host}" in [machine]',
+            hint=f"run it on an {architecture} host{other}",
         )
     try:
         module = __import__(f"stratovirt.machine.{architecture}.{machine_type}", fromlist=["BOARD"])
@@ -56,3 +68,11 @@ def load(architecture: str, machine_type: str) -> Board:
         ) from error
     board: Board = module.BOARD()
     return board
+
+
+def _has_machines(architecture: str) -> bool:
+    try:
+        __import__(f"stratovirt.machine.{architecture}")
+    except ModuleNotFoundError:
+        return False
+    return True

@@ -22,7 +22,7 @@ class Chassis:
     def __init__(self, core: CoreVm, board: Board) -> None:
         self.core = core
         self.board = board
-        self.uart: CData | None = None
+        self.feed_serial: Callable[[bytes], int] | None = None  # of the serial port, once there is one
         self.windows: list[tuple[int, int]] = []  # base and GSI of each virtio-mmio window, in order
         self.device_names: dict[int, str] = {}
         self.drive_names: dict[int, str] = {}  # what QMP calls the disk of that number
@@ -97,7 +97,4 @@ class Chassis:
 
     def place_serial(self, out_fd: int) -> None:
         """Put the serial port at its place on the board."""
-        port, gsi = self.board.serial
-        out = ffi.new("struct sv_uart **")
-        check("make the serial port", lib.sv_uart_create(self.core.handle, port, gsi, out_fd, out))
-        self.uart = out[0]
+        self.feed_serial = self.board.create_serial(self, out_fd)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stratovirt.core import lib
 from stratovirt.errors import StateError, StratovirtError
 from stratovirt.machine.events import decode
 
@@ -101,9 +100,8 @@ class Machine:
 
     def feed_serial(self, data: bytes) -> int:
         """Give the serial port input; return how many bytes it took. A serial-room event may follow."""
-        if self._chassis.uart is None:
-            return len(data)
-        return lib.sv_uart_feed(self._chassis.uart, data, len(data))
+        feed = self._chassis.feed_serial
+        return len(data) if feed is None else feed(data)
 
     def close(self) -> None:
         """Stop every thread and release everything."""

@@ -6,7 +6,6 @@ import os
 
 from stratovirt.core import check, ffi, lib
 from stratovirt.core.vm import SECCOMP_HINT
-from stratovirt.errors import StratovirtError
 from stratovirt.sandbox import filters
 from stratovirt.sandbox.bpf import Condition, assemble
 
@@ -67,7 +66,7 @@ def program(calls: Calls, *, log_only: bool) -> list[int]:
     deny = lib.SECCOMP_RET_LOG if log_only else lib.SECCOMP_RET_TRAP
     alien = lib.SECCOMP_RET_LOG if log_only else lib.SECCOMP_RET_KILL_PROCESS
     rules = [(number_of(name), None if rule is None else _condition(rule)) for name, rule in calls.items()]
-    return assemble(_architecture(), rules, allow=lib.SECCOMP_RET_ALLOW, deny=deny, alien=alien)
+    return assemble(lib.SV_AUDIT_ARCH, rules, allow=lib.SECCOMP_RET_ALLOW, deny=deny, alien=alien)
 
 
 def number_of(name: str) -> int:
@@ -82,11 +81,3 @@ def _condition(rule: Rule) -> Condition:
     argument, wanted, words = rule
     values = tuple(getattr(lib, word) for word in words)
     return Condition(argument, values) if wanted else Condition(argument, forbidden=sum(values))
-
-
-def _architecture() -> int:
-    machine = os.uname().machine
-    known = {"x86_64": lib.AUDIT_ARCH_X86_64, "aarch64": lib.AUDIT_ARCH_AARCH64}
-    if machine not in known:
-        raise StratovirtError(f"there are no filters of system calls for {machine}", SECCOMP_HINT)
-    return known[machine]

@@ -42,7 +42,7 @@ _NO_CODE = _without(2, "PROT_EXEC")  # of mmap(2) and mprotect(2)
 
 # The most frequent first: a program is run from its top.
 VCPU: Calls = {
-    "ioctl": _one_of(1, "KVM_RUN", "KVM_GET_REGS"),
+    "ioctl": _one_of(1, "KVM_RUN", "SV_DESCRIBE_IOCTL"),  # to run, and to tell why it cannot go on
     "write": None,  # eventfds, serial output
     "futex": None,
     "poll": None,  # is there room for serial output

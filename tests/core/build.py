@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import shutil
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "stratovirt" / "core" / "src"
+ARCH = CORE / platform.machine()
 TESTS = ROOT / "tests" / "core"
 FUZZ = ROOT / "tests" / "fuzz"
 CORPUS = FUZZ / "corpus"
 OUT = ROOT / "build" / "core-tests"
 
-FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", f"-I{CORE}", f"-I{TESTS}", f"-I{FUZZ}")
+INCLUDED = (CORE, ARCH, TESTS, FUZZ)
+FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-pthread", *(f"-I{room}" for room in INCLUDED))
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wvla", "-Werror")
 SANITIZERS = {
     "none": (),
@@ -31,16 +34,26 @@ def corpus(name: str) -> list[bytes]:
     return [bytes.fromhex(line) for line in (CORPUS / f"{name}.hex").read_text().splitlines()]
 
 
+def core_sources() -> list[Path]:
+    """Return the C files of the core for this machine: the common ones, and those of its architecture."""
+    return sorted(path for room in (CORE, ARCH) for path in room.glob("*.c"))
+
+
+def programs() -> list[Path]:
+    """Return the C tests for this machine."""
+    return sorted(path for room in (TESTS, TESTS / ARCH.name) for path in room.glob("test_*.c"))
+
+
 class CompileError(Exception):
     """gcc did not like a file; the text is what it said."""
 
 
 def _headers_digest() -> bytes:
-    headers = sorted(path for room in (CORE, TESTS, FUZZ) for path in room.glob("*.h"))
+    headers = sorted(path for room in INCLUDED for path in room.glob("*.h"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in headers)).digest()
 
 
-def _compile(compiler: str, arguments: list[str]) -> None:
+def run_compiler(compiler: str, arguments: list[str]) -> None:
     done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CompileError(done.stderr)
@@ -55,7 +68,7 @@ def _cached(stem: str, key: bytes, arguments: list[str], compiler: str = "gcc") 
     for stale in OUT.glob(f"{stem}-{'[0-9a-f]' * 16}"):
         stale.unlink()
     unfinished = target.with_suffix(".part")
-    _compile(compiler, [*arguments, "-o", str(unfinished)])
+    run_compiler(compiler, [*arguments, "-o", str(unfinished)])
     unfinished.rename(target)
     return target
 
@@ -69,7 +82,7 @@ def compile_object(source: Path, sanitizer: str) -> Path:
 
 def build(sources: list[Path], sanitizer: str) -> Path:
     """Return the program of the sources and the whole core; it is named after the first source."""
-    objects = [compile_object(source, sanitizer) for source in [*sources, *sorted(CORE.glob("*.c"))]]
+    objects = [compile_object(source, sanitizer) for source in [*sources, *core_sources()]]
     flags = ["-pthread", *SANITIZERS[sanitizer]]
     key = " ".join([*flags, *(path.name for path in objects)]).encode()
     return _cached(f"{sanitizer}-{sources[0].stem}", key, [*flags, *map(str, objects)])
@@ -97,7 +110,7 @@ def guided_fuzz_target(name: str) -> Path | None:
     compiler = clang()
     if compiler is None:
         return None
-    sources = [FUZZ / f"{name}.c", *sorted(CORE.glob("*.c"))]
+    sources = [FUZZ / f"{name}.c", *core_sources()]
     flags = [*FLAGS, "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
     key = " ".join(flags).encode() + _headers_digest() + b"".join(path.read_bytes() for path in sources)
     return _cached(f"guided-{name}", key, [*flags, "-w", *map(str, sources)], compiler)

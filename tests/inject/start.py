@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from stratovirt.core import lib
-from tests.core.build import CORE, ROOT
+from tests.core.build import ARCH, CORE, ROOT
 from tests.guest import tiny
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ TOOL = ROOT / "build" / "inject"
 SOURCE = Path(__file__).parent / "inject.c"
 NAMES = {
     lib.sv_syscall_number(name.encode()): name
-    for name in re.findall(r"CALL\((\w+)\)", (CORE / "syscall_names.h").read_text())
+    for file in (CORE / "syscall_names.h", ARCH / "arch_calls.h")
+    for name in re.findall(r"CALL\((\w+)\)", file.read_text())
 }
 # What fails with something else than EIO. None: it cannot fail, or the C library ends the process by itself.
 ERRORS: dict[str, int | None] = {

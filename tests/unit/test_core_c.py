@@ -6,10 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.core.build import CORE, FUZZ, TESTS, build, compile_object, corpus, fuzz_target
+from tests.core.build import (
+    CORE,
+    FUZZ,
+    build,
+    compile_object,
+    core_sources,
+    corpus,
+    fuzz_target,
+    programs,
+)
+from tests.core.cross import build_for, other_architectures
 from tests.fuzz.run import unpack
 
-PROGRAMS = sorted(path.stem for path in TESTS.glob("test_*.c"))
+PROGRAMS = programs()
 PURE = ("guestmem", "ratelimit", "virtq")
 TARGETS = sorted(path.stem for path in FUZZ.glob("fuzz_*.c"))
 INPUTS = {"fuzz_virtq": 20000}  # the others, with devices and threads behind them, do 600
@@ -29,14 +39,14 @@ def _run(program: Path, *arguments: str, cwd: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_c_test_passes_with_addresses_and_arithmetic_checked(name: str, tmp_path: Path) -> None:
-    _run(build([TESTS / f"{name}.c"], "address"), cwd=tmp_path)
+@pytest.mark.parametrize("source", PROGRAMS, ids=lambda path: str(path.stem))
+def test_a_c_test_passes_with_addresses_and_arithmetic_checked(source: Path, tmp_path: Path) -> None:
+    _run(build([source], "address"), cwd=tmp_path)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_c_test_passes_with_threads_checked(name: str, tmp_path: Path) -> None:
-    _run(build([TESTS / f"{name}.c"], "thread"), cwd=tmp_path)
+@pytest.mark.parametrize("source", PROGRAMS, ids=lambda path: str(path.stem))
+def test_a_c_test_passes_with_threads_checked(source: Path, tmp_path: Path) -> None:
+    _run(build([source], "thread"), cwd=tmp_path)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -59,9 +69,17 @@ def test_a_corpus_is_there_and_small(name: str) -> None:
     assert sum(map(len, inputs)) <= CORPUS_BYTES
 
 
-@pytest.mark.parametrize("path", sorted(CORE.glob("*.c")), ids=lambda path: str(path.stem))
+@pytest.mark.parametrize("path", core_sources(), ids=lambda path: str(path.stem))
 def test_gccs_analyzer_finds_nothing(path: Path) -> None:
     compile_object(path, "analyzer")  # what it warns of is an error
+
+
+@pytest.mark.parametrize("architecture", other_architectures())
+def test_the_core_can_be_built_for_the_other_architecture(architecture: str, tmp_path: Path) -> None:
+    if shutil.which(f"{architecture}-linux-gnu-gcc") is None:
+        pytest.skip(f"needs a compiler for {architecture}: `make packages` installs one")
+
+    assert build_for(architecture, tmp_path) == set(), "what the ABI declares is there"
 
 
 def _unresolved(name: str) -> set[str]:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 GIB_4 = 1 << 32
 
+FLAT_ADDRESS = 0x100_0000  # where the original loads what is neither bzImage nor ELF
+INITRD_MAX = 0x37FF_FFFF  # the highest address that every kernel accepts, as the original uses it
+CMDLINE_MAX = 2047  # COMMAND_LINE_SIZE of Linux, less the terminating NUL
+KERNEL_LIMITS = (INITRD_MAX, CMDLINE_MAX)
+
 # Low memory, written before the guest starts and free for it afterwards.
 GDT_ADDRESS = 0x500
 GDT_LIMIT = 31

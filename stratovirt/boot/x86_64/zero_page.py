@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from stratovirt.boot.bzimage import HEADER_OFFSET
 from stratovirt.boot.x86_64 import layout
+from stratovirt.boot.x86_64.bzimage import HEADER_OFFSET
 
 SIZE = 4096
 ACPI_RSDP = 0x070

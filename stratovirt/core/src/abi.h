@@ -1,4 +1,5 @@
-/* The whole ABI between Python and the C core; gcc reads it through api.h, cffi reads the same text.
+/* The ABI between Python and the C core; gcc reads it through api.h, cffi reads the same text. What only one
+ * architecture has is in the arch_abi.h of its room.
  *
  * Every call returns 0 or a positive value on success and -errno on failure, and sets no global state.
  *   [setup]  before the first vCPU starts     [any] at any time, from the control thread
@@ -10,7 +11,6 @@
 struct sv_vm;
 struct sv_iothread;
 struct sv_virtio;
-struct sv_uart;
 
 /* What threads of the core tell Python: a ring of these behind one eventfd. */
 struct sv_event {
@@ -21,7 +21,7 @@ struct sv_event {
 
 #define SV_EVENT_SHUTDOWN 1 /* source: vCPU; data[0]: SV_SHUTDOWN_* */
 #define SV_EVENT_VCPU_FAILED                                                                                 \
-	2 /* source: vCPU; data: exit reason, detail, RIP, errno, up to 15 code bytes in 5..6 */
+	2 /* source: vCPU; data: exit reason, detail, program counter, errno, up to 15 code bytes in 5..6 */
 /* source: device; data[0]: queue, data[1]: why (enum virtq_error), data[2]: times before that were not told
  */
 #define SV_EVENT_DEVICE_BROKEN 3
@@ -64,22 +64,6 @@ int sv_vcpus_stop(struct sv_vm *vm);
 /* [any] The eventfd that becomes readable with events, and up to count of them. */
 int sv_events_fd(struct sv_vm *vm);
 int sv_events_take(struct sv_vm *vm, struct sv_event *out, int count);
-
-/* [setup] The ports that are always there on x86: keyboard controller (reset only), CMOS clock, ACPI sleep
- * and reset. */
-struct sv_board_config {
-	uint16_t i8042_port;
-	uint16_t rtc_port;
-	uint16_t sleep_port;
-	uint16_t reset_port;
-};
-int sv_board_create(struct sv_vm *vm, const struct sv_board_config *config);
-
-/* [setup] A 16550 at a port with an interrupt line; transmits to out_fd without ever blocking on it. */
-int sv_uart_create(struct sv_vm *vm, uint16_t port, uint32_t gsi, int out_fd, struct sv_uart **out);
-/* [any] Gives the receiver bytes; returns how many it took. SV_EVENT_SERIAL_ROOM follows when it took less.
- */
-int sv_uart_feed(struct sv_uart *uart, const void *bytes, int length);
 
 /* [setup] A thread that serves queues; name has at most 15 characters. */
 int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **out);

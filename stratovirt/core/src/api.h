@@ -1,9 +1,10 @@
-/* abi.h for C: it has no guard of its own, since cffi reads it as it is. */
+/* The ABI for C: its files have no guards of their own, since cffi reads them as they are. */
 #ifndef SV_API_H
 #define SV_API_H
 
 #include <stdint.h>
 
 #include "abi.h"
+#include "arch_abi.h"
 
 #endif

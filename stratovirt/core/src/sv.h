@@ -1,6 +1,6 @@
-/* Types inside the core. Lock order: pause lock, then a virtio device's register lock, then uart lock, then
- * an I/O thread's call lock, then events lock. A vCPU may wait for an I/O thread while it holds a register
- * lock, so no I/O thread ever takes one. A queue has one owner thread and no lock. */
+/* Types inside the core. Lock order: pause lock, then a virtio device's register lock, then a serial port's
+ * lock, then an I/O thread's call lock, then events lock. A vCPU may wait for an I/O thread while it holds a
+ * register lock, so no I/O thread ever takes one. A queue has one owner thread and no lock. */
 #ifndef SV_H
 #define SV_H
 
@@ -13,6 +13,7 @@
 
 #include "api.h"
 
+#include "arch.h"
 #include "bus.h"
 #include "events.h"
 #include "guestmem.h"
@@ -21,6 +22,7 @@
 #define SV_MAX_VCPUS     254
 #define SV_MAX_IOTHREADS 9 /* the main one and eight by name */
 #define SV_MAX_VIRTIO    32
+#define SV_MAX_PARTS     8
 
 struct kvm_run;
 
@@ -42,6 +44,12 @@ struct mapping {
 	uint64_t size;
 };
 
+/* What an architecture's board is made of. */
+struct part {
+	void *what;
+	void (*release)(void *what);
+};
+
 struct sv_vm {
 	int fd; /* KVM's VM, or -1 */
 	struct guestmem memory;
@@ -49,8 +57,8 @@ struct sv_vm {
 	bool memory_shared; /* others can map it: pages go back by MADV_REMOVE */
 	struct mapping maps[GUESTMEM_MAX_REGIONS];
 	uint32_t map_count;
-	struct bus ports; /* x86 I/O ports */
 	struct bus mmio;
+	struct arch arch;
 	struct events events;
 
 	/* run state of the vCPUs, under pause_lock */
@@ -68,10 +76,13 @@ struct sv_vm {
 	int iothread_count;
 	struct sv_virtio *devices[SV_MAX_VIRTIO];
 	int device_count;
-	struct sv_uart *uart;
-	void *board;
+	struct part parts[SV_MAX_PARTS];
+	int part_count;
 	struct sandbox sandboxes[SV_SANDBOX_KINDS];
 };
+
+/* vm.c: the machine releases a part at its end, when its threads have ended; 0 or -ENOSPC. */
+int vm_own(struct sv_vm *vm, void *what, void (*release)(void *what));
 
 /* vcpu.c */
 void vcpus_stop(struct sv_vm *vm);
@@ -111,9 +122,5 @@ void iothread_free(struct sv_iothread *io);
 /* virtio.c */
 void virtio_stop(struct sv_virtio *device); /* has its I/O thread wait for what is in flight, for good */
 void virtio_free(struct sv_virtio *device); /* after its iothread was stopped */
-
-/* uart.c, board.c */
-void uart_free(struct sv_uart *uart);
-void board_free(void *board);
 
 #endif

@@ -1,4 +1,4 @@
-/* CALL(name) for every system call of Linux 6.1 on 64-bit x86 and Arm. */
+/* CALL(name) for every system call of Linux 6.1 that all our architectures have; then come their own. */
 /* clang-format off */
 CALL(read) CALL(write) CALL(close) CALL(fstat) CALL(lseek) CALL(mmap) CALL(mprotect) CALL(munmap)
 CALL(brk) CALL(rt_sigaction) CALL(rt_sigprocmask) CALL(rt_sigreturn) CALL(ioctl) CALL(pread64)
@@ -50,15 +50,5 @@ CALL(io_uring_enter) CALL(io_uring_register) CALL(open_tree) CALL(move_mount) CA
 CALL(fsmount) CALL(fspick) CALL(pidfd_open) CALL(clone3) CALL(close_range) CALL(openat2)
 CALL(pidfd_getfd) CALL(faccessat2) CALL(process_madvise) CALL(epoll_pwait2) CALL(mount_setattr)
 CALL(quotactl_fd) CALL(landlock_create_ruleset) CALL(landlock_add_rule) CALL(landlock_restrict_self)
-CALL(process_mrelease) CALL(futex_waitv) CALL(set_mempolicy_home_node)
-#ifdef __x86_64__
-CALL(open) CALL(stat) CALL(lstat) CALL(poll) CALL(access) CALL(pipe) CALL(select) CALL(dup2) CALL(pause)
-CALL(alarm) CALL(fork) CALL(vfork) CALL(getdents) CALL(rename) CALL(mkdir) CALL(rmdir) CALL(creat)
-CALL(link) CALL(unlink) CALL(symlink) CALL(readlink) CALL(chmod) CALL(chown) CALL(lchown) CALL(getpgrp)
-CALL(utime) CALL(mknod) CALL(uselib) CALL(ustat) CALL(sysfs) CALL(modify_ldt) CALL(_sysctl)
-CALL(arch_prctl) CALL(iopl) CALL(ioperm) CALL(create_module) CALL(get_kernel_syms) CALL(query_module)
-CALL(getpmsg) CALL(putpmsg) CALL(afs_syscall) CALL(tuxcall) CALL(security) CALL(time)
-CALL(set_thread_area) CALL(get_thread_area) CALL(epoll_create) CALL(epoll_ctl_old) CALL(epoll_wait_old)
-CALL(epoll_wait) CALL(utimes) CALL(vserver) CALL(inotify_init) CALL(futimesat) CALL(signalfd)
-CALL(eventfd) CALL(memfd_secret)
-#endif
+CALL(process_mrelease) CALL(futex_waitv) CALL(set_mempolicy_home_node) CALL(memfd_secret)
+#include "arch_calls.h"

@@ -63,8 +63,9 @@ void vcpu_failed(struct vcpu *vcpu, int error)
 {
 	struct sv_event event = {.kind = SV_EVENT_VCPU_FAILED, .source = (uint32_t)vcpu->index};
 
+	event.data[0] = vcpu->run->exit_reason;
 	event.data[3] = (uint64_t)error;
-	vcpu_describe(vcpu, &event);
+	arch_describe(vcpu, &event);
 	vcpus_hold(vcpu->vm);
 	events_post(&vcpu->vm->events, &event);
 }

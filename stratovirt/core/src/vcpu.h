@@ -12,7 +12,10 @@ void vcpu_handle_exit(struct vcpu *vcpu);
 void vcpu_failed(struct vcpu *vcpu, int error);
 /* Holds every vCPU without waiting for it; pause_lock not held. */
 void vcpus_hold(struct sv_vm *vm);
-/* The architecture's part: fills the event with where the vCPU stood. */
-void vcpu_describe(const struct vcpu *vcpu, struct sv_event *event);
+
+/* The architecture's room answers an exit that not every one has; false when it does not know it. */
+bool arch_handle_exit(struct vcpu *vcpu);
+/* And fills the event of a failure with why, as the exit tells, and where the vCPU stood. */
+void arch_describe(const struct vcpu *vcpu, struct sv_event *event);
 
 #endif

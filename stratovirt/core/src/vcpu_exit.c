@@ -5,25 +5,6 @@
 #include <linux/kvm.h>
 #include <string.h>
 
-static void exit_io(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	uint32_t size = run->io.size;
-
-	for (uint32_t i = 0; i < run->io.count; i++, data += size) {
-		uint64_t value = 0;
-
-		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			memcpy(&value, data, size);
-			bus_write(&vcpu->vm->ports, run->io.port, size, value);
-		} else {
-			value = bus_read(&vcpu->vm->ports, run->io.port, size);
-			memcpy(data, &value, size);
-		}
-	}
-}
-
 static void exit_mmio(struct vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->run;
@@ -49,21 +30,14 @@ static void exit_mmio(struct vcpu *vcpu)
 void vcpu_handle_exit(struct vcpu *vcpu)
 {
 	switch (vcpu->run->exit_reason) {
-	case KVM_EXIT_IO:
-		exit_io(vcpu);
-		break;
 	case KVM_EXIT_MMIO:
 		exit_mmio(vcpu);
 		break;
 	case KVM_EXIT_INTR:
-	case KVM_EXIT_HLT:
-	case KVM_EXIT_IRQ_WINDOW_OPEN:
-		break;
-	case KVM_EXIT_SHUTDOWN:
-		vcpu_guest_ended(vcpu->vm, SV_SHUTDOWN_TRIPLE_FAULT);
 		break;
 	default:
-		vcpu_failed(vcpu, 0);
+		if (!arch_handle_exit(vcpu))
+			vcpu_failed(vcpu, 0);
 		break;
 	}
 }

@@ -55,8 +55,8 @@ void sv_vm_destroy(struct sv_vm *vm)
 			iothread_stop(vm->iothreads[i]);
 	for (int i = 0; i < vm->device_count; i++)
 		virtio_free(vm->devices[i]);
-	uart_free(vm->uart);
-	board_free(vm->board);
+	for (int i = 0; i < vm->part_count; i++)
+		vm->parts[i].release(vm->parts[i].what);
 	for (int i = 0; i < vm->iothread_count; i++)
 		if (vm->iothreads[i])
 			iothread_free(vm->iothreads[i]);
@@ -71,6 +71,14 @@ void sv_vm_destroy(struct sv_vm *vm)
 		close(vm->fd);
 	mem_unmap(vm);
 	free(vm);
+}
+
+int vm_own(struct sv_vm *vm, void *what, void (*release)(void *what))
+{
+	if (vm->part_count == SV_MAX_PARTS)
+		return -ENOSPC;
+	vm->parts[vm->part_count++] = (struct part){what, release};
+	return 0;
 }
 
 int sv_mem_add(struct sv_vm *vm, uint64_t gpa, uint64_t size, void *host)

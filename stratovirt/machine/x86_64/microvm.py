@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from stratovirt.boot import kernel as kernels
-from stratovirt.boot.x86_64 import layout
+from stratovirt.boot.kernel import KernelImage
+from stratovirt.boot.x86_64 import kernels, layout
 from stratovirt.boot.x86_64.plan import BootInput, plan
 from stratovirt.core import check, ffi, kvm, lib
 from stratovirt.errors import DocumentError, HostError
@@ -13,6 +13,9 @@ from stratovirt.machine.x86_64 import cpu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stratovirt.boot.kernel import KernelPlan
     from stratovirt.boot.x86_64.plan import BootPlan
     from stratovirt.document.vm import Vm
     from stratovirt.machine.chassis import Chassis
@@ -22,7 +25,6 @@ class X86Microvm:
     """What a microvm always has on x86_64, and where."""
 
     mmio_windows = layout.MMIO_WINDOWS
-    serial = (layout.SERIAL_PORT, layout.SERIAL_IRQ)
 
     def __init__(self) -> None:
         self._boot_vcpu = -1
@@ -58,6 +60,16 @@ class X86Microvm:
         )
         check("make the board's ports", lib.sv_board_create(chassis.core.handle, config))
 
+    def create_serial(self, chassis: Chassis, out_fd: int) -> Callable[[bytes], int]:
+        """Make a 16550 at the place of the first serial port of a PC."""
+        out = ffi.new("struct sv_uart **")
+        check(
+            "make the serial port",
+            lib.sv_uart_create(chassis.core.handle, layout.SERIAL_PORT, layout.SERIAL_IRQ, out_fd, out),
+        )
+        uart = out[0]
+        return lambda data: lib.sv_uart_feed(uart, data, len(data))
+
     def boot(self, chassis: Chassis, document: Vm) -> None:
         """Load kernel, initrd and tables into guest memory and point vCPU 0 at the kernel."""
         path = document.boot.kernel
@@ -65,7 +77,7 @@ class X86Microvm:
             raise DocumentError(
                 "a microvm needs a kernel", ("boot", "kernel"), "set `kernel` in [boot], or -kernel"
             )
-        with kernels.KernelImage(path) as image:
+        with KernelImage(path, kernels.WANTED) as image:
             kernel = kernels.plan_kernel(image)
             initrd, initrd_size = _open_initrd(document.boot.initrd)
             try:
@@ -89,7 +101,7 @@ class X86Microvm:
         cpu.set_entry(self._boot_vcpu, boot)
 
 
-def _boot_input(chassis: Chassis, document: Vm, kernel: kernels.KernelPlan, initrd_size: int) -> BootInput:
+def _boot_input(chassis: Chassis, document: Vm, kernel: KernelPlan, initrd_size: int) -> BootInput:
     return BootInput(
         ram_size=document.memory.size,
         cpus=document.cpu.count,
@@ -98,7 +110,7 @@ def _boot_input(chassis: Chassis, document: Vm, kernel: kernels.KernelPlan, init
         initrd_size=initrd_size,
         initrd_path=document.boot.initrd or "",
         slots=tuple(chassis.windows),
-        serial=chassis.uart is not None,
+        serial=chassis.feed_serial is not None,
     )
 
 

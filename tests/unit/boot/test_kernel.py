@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stratovirt.boot.kernel import KernelError, KernelImage, KernelPlan, plan_kernel
+from stratovirt.boot.kernel import KernelError, KernelImage, KernelPlan
+from stratovirt.boot.x86_64.kernels import WANTED, plan_kernel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ def bzimage(*, size: int = 8192, version: int = 0x20F, xloadflags: int = 1) -> b
 def plan_of(content: bytes, tmp_path: Path) -> KernelPlan:
     path = tmp_path / "kernel"
     path.write_bytes(content)
-    with KernelImage(str(path)) as image:
+    with KernelImage(str(path), WANTED) as image:
         return plan_kernel(image)
 
 

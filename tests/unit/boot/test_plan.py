@@ -14,8 +14,14 @@ from stratovirt.boot.x86_64.plan import BootInput, plan
 from stratovirt.errors import DocumentError
 
 MIB, GIB = 1 << 20, 1 << 30
-KERNEL = KernelPlan("linux64", 0x100200, (Segment(1024, 0x100000, 5 * MIB, 5 * MIB),), end=32 * MIB)
-PVH = KernelPlan("pvh", 0x1000370, (Segment(4096, 0x1000000, 5 * MIB, 6 * MIB),))
+KERNEL = KernelPlan(
+    "linux64",
+    0x100200,
+    (Segment(1024, 0x100000, 5 * MIB, 5 * MIB),),
+    end=32 * MIB,
+    limits=layout.KERNEL_LIMITS,
+)
+PVH = KernelPlan("pvh", 0x1000370, (Segment(4096, 0x1000000, 5 * MIB, 6 * MIB),), limits=layout.KERNEL_LIMITS)
 
 
 def boot(**changes: Any) -> Any:
@@ -104,7 +110,11 @@ def test_an_initrd_that_would_meet_the_kernel_is_refused_with_numbers() -> None:
 
 def test_a_kernel_beyond_memory_is_refused() -> None:
     with pytest.raises(DocumentError, match="guest memory below"):
-        boot(kernel=KernelPlan("linux64", 0, (Segment(0, 255 * MIB, MIB, 2 * MIB),)))
+        boot(
+            kernel=KernelPlan(
+                "linux64", 0, (Segment(0, 255 * MIB, MIB, 2 * MIB),), limits=layout.KERNEL_LIMITS
+            )
+        )
 
 
 def entries_of(table: bytes) -> dict[int, list[bytes]]:

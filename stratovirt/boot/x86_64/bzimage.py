@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from stratovirt.boot.kernel import INITRD_MAX, KernelPlan, Segment
+from stratovirt.boot.kernel import KernelPlan, Segment
+from stratovirt.boot.x86_64.layout import INITRD_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ System V ABI, chapters 4 and 5; Xen's docs/misc/pvh.pandoc.
 from __future__ import annotations
 
 from stratovirt.boot.kernel import KernelPlan, Segment
+from stratovirt.boot.x86_64.layout import KERNEL_LIMITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from stratovirt.boot.kernel import KernelImage
 
-MAGIC = b"\x7fELF"
 HEADER_SIZE = 64
 PROGRAM_HEADER_SIZE = 56
 CLASS_64, LITTLE_ENDIAN = 2, 1
@@ -56,8 +56,9 @@ def plan(image: KernelImage) -> KernelPlan:
         if entry.kind == PT_NOTE:
             pvh = _pvh_entry(image, entry)
             if pvh:
-                return KernelPlan("pvh", pvh, segments)
-    return KernelPlan("linux64", _physical(int.from_bytes(header[24:32], "little"), loads), segments)
+                return KernelPlan("pvh", pvh, segments, limits=KERNEL_LIMITS)
+    entry_64 = _physical(int.from_bytes(header[24:32], "little"), loads)
+    return KernelPlan("linux64", entry_64, segments, limits=KERNEL_LIMITS)
 
 
 def _program_headers(image: KernelImage, header: bytes) -> Iterator[ProgramHeader]:

@@ -139,18 +139,17 @@ int sv_board_create(struct sv_vm *vm, const struct sv_board_config *config)
 	if (!board)
 		return -ENOMEM;
 	board->vm = vm;
-	error = bus_add(&vm->ports, config->i8042_port, 5, &i8042_ops, board);
+	error = vm_own(vm, board, free);
+	if (error < 0) {
+		free(board);
+		return error;
+	}
+	error = bus_add(&vm->arch.ports, config->i8042_port, 5, &i8042_ops, board);
 	if (error == 0)
-		error = bus_add(&vm->ports, config->rtc_port, 2, &rtc_ops, board);
+		error = bus_add(&vm->arch.ports, config->rtc_port, 2, &rtc_ops, board);
 	if (error == 0)
-		error = bus_add(&vm->ports, config->sleep_port, 2, &sleep_ops, board);
+		error = bus_add(&vm->arch.ports, config->sleep_port, 2, &sleep_ops, board);
 	if (error == 0)
-		error = bus_add(&vm->ports, config->reset_port, 1, &reset_ops, board);
-	vm->board = board; /* freed with the machine, whose bus may know it already */
-	return error;
-}
-
-void board_free(void *board)
-{
-	free(board);
+		error = bus_add(&vm->arch.ports, config->reset_port, 1, &reset_ops, board);
+	return error; /* the ports that are there already know it: it goes with the machine */
 }

@@ -234,6 +234,17 @@ static void uart_write(void *device, uint64_t offset, uint32_t size, uint64_t va
 
 static const struct bus_ops uart_ops = {uart_read, uart_write};
 
+static void uart_free(void *part)
+{
+	struct sv_uart *uart = part;
+
+	uart_output_close(&uart->output);
+	if (uart->irq_fd >= 0)
+		close(uart->irq_fd);
+	pthread_mutex_destroy(&uart->lock);
+	free(uart);
+}
+
 int sv_uart_create(struct sv_vm *vm, uint16_t port, uint32_t gsi, int out_fd, struct sv_uart **out)
 {
 	struct sv_uart *uart = calloc(1, sizeof(*uart));
@@ -254,12 +265,11 @@ int sv_uart_create(struct sv_vm *vm, uint16_t port, uint32_t gsi, int out_fd, st
 	error = uart->irq_fd;
 	if (error < 0)
 		goto fail;
-	error = bus_add(&vm->ports, port, UART_PORTS, &uart_ops, uart);
+	error = vm_own(vm, uart, uart_free);
 	if (error < 0)
 		goto fail;
-	vm->uart = uart;
 	*out = uart;
-	return 0;
+	return bus_add(&vm->arch.ports, port, UART_PORTS, &uart_ops, uart);
 
 fail:
 	uart_free(uart);
@@ -279,15 +289,4 @@ int sv_uart_feed(struct sv_uart *uart, const void *bytes, int length)
 		pulse(uart);
 	pthread_mutex_unlock(&uart->lock);
 	return taken;
-}
-
-void uart_free(struct sv_uart *uart)
-{
-	if (!uart)
-		return;
-	uart_output_close(&uart->output);
-	if (uart->irq_fd >= 0)
-		close(uart->irq_fd);
-	pthread_mutex_destroy(&uart->lock);
-	free(uart);
 }

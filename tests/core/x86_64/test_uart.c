@@ -22,7 +22,7 @@ static struct sv_vm *machine(int out_fd)
 
 static void put(struct sv_vm *vm, char byte)
 {
-	bus_write(&vm->ports, PORT, 1, (uint8_t)byte);
+	bus_write(&vm->arch.ports, PORT, 1, (uint8_t)byte);
 }
 
 static uint64_t cpu_ns(struct sv_iothread *io)

@@ -1,0 +1,1 @@
+/* CALL(name) for every system call that only aarch64 has of all our architectures: no filter needs one. */
