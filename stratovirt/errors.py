@@ -15,6 +15,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
 
 class StratovirtError(Exception):
     """A failure that the user is told about: what happened to which object, and what to do next."""
@@ -80,8 +84,29 @@ class QmpError(StratovirtError):
         self.kind = kind
 
 
-def told(error: BaseException) -> StratovirtError:
-    """Return what a user is told of any exception: of those that nobody foresaw, the step that failed."""
+class Naming:
+    """A block about one object, whose name stands before what nobody foresaw the host to refuse in it."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            raise told(error, f"{self._name}: ") from error
+
+
+def told(error: BaseException, name: str = "") -> StratovirtError:
+    """Return what a user is told of any exception: of those that nobody foresaw, the step that failed.
+
+    `name` stands before a step that the host refused.
+    """
     if isinstance(error, StratovirtError):
         return error
     text = " ".join(str(error).split())
@@ -94,7 +119,8 @@ def told(error: BaseException) -> StratovirtError:
         return StratovirtError(f"load a part of the program: {text}", hint)
     if isinstance(error, OSError):
         step = functions[-1].removesuffix(".__init__").rpartition(".")[2].replace("_", " ").strip()
-        return HostError(f"{step} {error.filename or ''}".strip(), error, "has the process met a limit?")
+        action = f"{name}{step} {error.filename or ''}".strip()
+        return HostError(action, error, "has the process met a limit?")
     place = f"{os.path.basename(files[-1])}:{line}"
     return StratovirtError(
         f"internal error at {place}: {type(error).__name__}: {text}", "this is a bug: please report it"

@@ -158,9 +158,12 @@ def preload(group: str) -> None:
 
 def drop() -> None:
     """Import from files again."""
+    from stratovirt.errors import Naming
+
     for finder in [finder for finder in sys.meta_path if isinstance(finder, Image)]:
         sys.meta_path.remove(finder)
-        finder.close()
+        with Naming(NAME):
+            finder.close()
 
 
 def read(folder: str, fd: int) -> Image | None:

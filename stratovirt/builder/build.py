@@ -5,6 +5,7 @@ from __future__ import annotations
 from stratovirt import devices
 from stratovirt.builder import memory
 from stratovirt.core.vm import CoreVm
+from stratovirt.errors import Naming
 from stratovirt.machine import board as boards
 from stratovirt.machine.chassis import Chassis
 from stratovirt.machine.machine import Machine
@@ -21,7 +22,8 @@ def build(document: Vm) -> Machine:
     chassis = Chassis(CoreVm(), board)
     try:
         _confine_threads(document, chassis)
-        ram = memory.allocate(document.memory, chassis)
+        with Naming("memory"):
+            ram = memory.allocate(document.memory, chassis)
         chassis.core.describe_memory(page_size=ram.page_size, shared=ram.shared)
         offset = 0
         for gpa, size in board.memory_regions(document.memory.size):
@@ -72,7 +74,8 @@ def _realize(document: Vm, chassis: Chassis) -> None:
         chassis.add_iothread(name, thread.cpus)
     for kind, name, device in document.devices():
         if kind != "iothread" and device.attached():
-            device.realize(name, chassis)
+            with Naming(f"{device.label} '{name}'"):
+                device.realize(name, chassis)
 
 
 def _add_spares(document: Vm, chassis: Chassis) -> None:

@@ -57,8 +57,14 @@ class Console:
         from stratovirt.control.terminal import Terminal
 
         self._terminal = Terminal(STDIN)
-        os.write(STDERR, self._words.notice.encode())
+        self._greet()
         self.check_terminal()
+
+    def _greet(self) -> None:
+        try:
+            os.write(STDERR, self._words.notice.encode())
+        except OSError:
+            return  # nobody has to read it
 
     def close(self) -> None:
         """Read no more and put the terminal back."""

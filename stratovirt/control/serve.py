@@ -9,7 +9,7 @@ from stratovirt.control.loop import Loop
 from stratovirt.control.notices import Notices
 from stratovirt.control.qmp.events import BlockIoError, Shutdown
 from stratovirt.control.signals import ENDING, HANGUP, Interrupted, SignalSource
-from stratovirt.errors import StratovirtError, told
+from stratovirt.errors import Naming, StratovirtError, told
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from stratovirt.control.qmp.server import Server
 
 SEVERE = ("io-error", "host-error")  # what the guest wanted did not happen
+STEP = "serve the machine"
 DRAIN_S = 1.0  # how long a client can take to read the last words
 
 
@@ -30,7 +31,9 @@ def serve(machine: ServedMachine, listener: Listener | None, started: Callable[[
 
     `started` is called when everything stands, before the first client is answered.
     """
-    return _Service(machine, listener).run(started)
+    with Naming(STEP):
+        service = _Service(machine, listener)
+    return service.run(started)
 
 
 class _Service:
@@ -50,7 +53,8 @@ class _Service:
     def run(self, started: Callable[[], None]) -> int:
         """Serve until the end."""
         try:
-            self._start()
+            with Naming(STEP):
+                self._start()
             self._enter_sandbox()
             started()
             if self._last_event is None:

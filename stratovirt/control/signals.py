@@ -40,8 +40,8 @@ def install() -> None:
     """Let ending signals raise Interrupted; make sure that descriptors 0 to 2 are something."""
     _fill_standard_descriptors()
     sys.unraisablehook = _on_unraisable
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
     try:
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
         for number in ENDING:
             if number != _signal.SIGHUP or _signal.getsignal(number) != _signal.SIG_IGN:
                 _signal.signal(number, _on_signal)
@@ -99,8 +99,11 @@ class SignalSource:
     def __init__(self, loop: Loop, callback: Callable[[int], None]) -> None:
         self._loop = loop
         self._callback = callback
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        try:
+            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        except OSError as error:
+            raise HostError("watch signals", error, "raise the limit of open files (ulimit -n)") from error
         _unwinds.clear()
         _signal.signal(_signal.SIGCONT, _on_signal)
         loop.add_reader(self._read, self._drain)

@@ -22,10 +22,22 @@ def pool_of(page: int) -> Path:
 
 @contextmanager
 def huge_pages(count: int, page: int = 2 << 20) -> Iterator[Path]:
+    """Give the host so many pages, of which files are made at MOUNT; yield their pool.
+
+    The test is skipped where there cannot be any.
+    """
+    if not MOUNT.is_mount():
+        pytest.skip("needs a hugetlbfs at /dev/hugepages")
+    with filled_pool(count, page) as pool:
+        yield pool
+
+
+@contextmanager
+def filled_pool(count: int, page: int = 2 << 20) -> Iterator[Path]:
     """Give the host so many pages; yield their pool. The test is skipped where there cannot be any."""
     number = pool_of(page) / "nr_hugepages"
-    if not os.access(number, os.W_OK) or not MOUNT.is_mount():
-        pytest.skip("needs root, huge pages of this size, and a hugetlbfs at /dev/hugepages")
+    if not os.access(number, os.W_OK):
+        pytest.skip("needs root and huge pages of this size")
     before = number.read_text()
     Path("/proc/sys/vm/compact_memory").write_text("1")
     number.write_text(str(count))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.guest.faulty import FSYNC, READ, WRITE, FaultyDisk
 from tests.guest.machines import MIB, acknowledged, disk, empty_image, lost_records, obeying, started
 from tests.guest.shims import DiskFaults
 from tests.guest.vmm import Qmp
@@ -154,6 +155,51 @@ def test_a_fault_of_the_host_is_an_error_to_the_guest_an_event_and_no_end(
     assert answer in {IO_ERROR, (1 << 64) - 1}
     assert (event["data"]["operation"], event["data"]["reason"]) == (operation, os.strerror(errno.EIO))
     assert again == 0
+
+
+@ENGINES
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize(
+    ("fault", "command", "operation"),
+    [(READ, "r 7", "read"), (WRITE, "w 7", "write"), (FSYNC, "f", "write")],
+    ids=["a read", "a write", "a flush"],
+)
+def test_a_file_system_that_fails_is_an_error_to_the_guest_an_event_and_no_end(
+    fault: int,
+    command: str,
+    operation: str,
+    direct: bool,  # noqa: FBT001
+    no_uring: int,
+    tmp_path: Path,
+) -> None:
+    shim = DiskFaults(tmp_path, no_uring=no_uring)
+    with (
+        FaultyDisk(tmp_path / "faulty", MIB) as host,
+        obeying(tmp_path, *disk(host.path, direct=direct), env=shim.variables) as vmm,
+        closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp,
+    ):
+        by_uring = uses_io_uring(vmm)
+        before = (vmm.ask("w 7"), vmm.ask(command))
+        host.faults[fault] = errno.EIO
+        answer = vmm.ask(command)
+        event = qmp.wait_event("BLOCK_IO_ERROR")
+        status = qmp.call("query-status")["status"]
+        host.faults[fault] = 0
+        after = (vmm.ask("w 7"), vmm.ask("f"), vmm.ask("r 7"))
+
+    if not (by_uring or no_uring):
+        pytest.skip("this host has no io_uring")
+    assert by_uring is not bool(no_uring)
+    assert (before[0], before[1] in {0, 7}) == (0, True)
+    assert answer in {IO_ERROR, (1 << 64) - 1}
+    assert (event["data"]["operation"], event["data"]["reason"]) == (operation, os.strerror(errno.EIO))
+    assert status == "running"
+    assert after == (0, 0, 7)
+
+
+def uses_io_uring(vmm: Vmm) -> bool:
+    fds = Path(f"/proc/{vmm.process.pid}/fd")
+    return any(os.readlink(fd) == "anon_inode:[io_uring]" for fd in fds.iterdir())
 
 
 def fill(path: Path) -> None:

@@ -13,7 +13,8 @@
  *   failed                                    the call was made to fail
  *   moved NUMBER                              another call has the index now
  *   ended TASK STATUS                         of a process; negative for a signal; TASK is -1 for one that is
- * not traced hang                                      after 20 seconds something still ran; it was killed
+ *                                             not traced
+ *   hang                                      after a minute something still ran; it was killed
  */
 #include <errno.h>
 #include <signal.h>
@@ -32,7 +33,7 @@
 #include <unistd.h>
 
 #define MAX_TASKS  64
-#define LIMIT_S    20
+#define LIMIT_S    60 /* a rig is slow */
 #define MAX_PATH   256
 #define MAX_HOLDER 4096
 #define OPTIONS                                                                                              \
@@ -106,12 +107,19 @@ static void read_path(pid_t pid, const struct user_regs_struct *regs, char *path
 	case SYS_openat:
 		at = regs->rsi;
 		break;
+	case SYS_bind:
+	case SYS_connect:
+		at = regs->rsi + 2; /* of struct sockaddr_un */
+		break;
 	case SYS_read:
 	case SYS_pread64:
 	case SYS_write:
 	case SYS_close:
 	case SYS_fstatfs:
 	case SYS_fcntl:
+	case SYS_flock:
+	case SYS_ftruncate:
+	case SYS_fchmod:
 	case SYS_lseek:
 	case SYS_getdents64:
 	case SYS_ioctl:

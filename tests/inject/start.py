@@ -1,4 +1,4 @@
-"""A start with every kind of object that it can leave behind, in which one system call fails.
+"""A start of a machine (machines.py) in which one system call fails.
 
 The calls are those of the program itself: from when its first module is loaded, in each thread until that is
 filtered. What the interpreter does before is not ours to report; it may only not hang and leave nothing.
@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stratovirt.core import lib
 from tests.core.build import ARCH, CORE, ROOT
-from tests.guest import tiny
+from tests.inject.machines import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tests.inject.machines import Machine
+
 TOOL = ROOT / "build" / "inject"
 SOURCE = Path(__file__).parent / "inject.c"
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"]
 NAMES = {
     lib.sv_syscall_number(name.encode()): name
     for file in (CORE / "syscall_names.h", ARCH / "arch_calls.h")
@@ -50,34 +53,8 @@ ERRORS: dict[str, int | None] = {
 # An eventfd is full only when nobody reads its counter, which is an event then; a pipe's ends do not fail.
 NEVER = {("write", "anon_inode"), ("read", "pipe"), ("close", "pipe")}
 NOTICE = "stratovirt: Ctrl-A x ends the machine, Ctrl-A h shows help"  # to whoever sits at the terminal
-PROFILE = """
-version = 1
-[boot]
-kernel = "{kernel}"
-[memory]
-path = "{folder}/memory"
-[qmp]
-socket = "qmp"
-[log]
-file = "log"
-[iothread.io1]
-[drive.d]
-file = "disk"
-direct = false
-iothread = "io1"
-[console.c]
-path = "console"
-[vsock]
-guest_cid = 3
-backend = "unix"
-socket = "vsock"
-[rng]
-file = "/dev/urandom"
-[balloon]
-[process]
-pidfile = "pid"
-"""
-GIVEN = {"memory", "disk", "vm.toml", "log", "report"}  # what may be there afterwards
+# What is told of errors that nobody foresaw may be the name of a function: then an object stands before it.
+NO_OBJECT = re.compile(r"stratovirt: (?!KVM_|memory)\w+: ")
 ATTEMPTS = 3  # to meet a call that another thread has moved
 
 
@@ -118,26 +95,18 @@ def build() -> Path:
     """Return the program that makes calls fail."""
     if not TOOL.exists() or TOOL.stat().st_mtime < SOURCE.stat().st_mtime:
         TOOL.parent.mkdir(exist_ok=True)
-        flags = [
-            "-std=gnu11",
-            "-D_GNU_SOURCE",
-            "-O1",
-            "-Wall",
-            "-Wextra",
-            "-Wshadow",
-            "-Wconversion",
-            "-Werror",
-        ]
-        subprocess.run(["gcc", *flags, "-o", str(TOOL), str(SOURCE)], check=True)
+        unfinished = TOOL.with_suffix(f".{os.environ.get('STRATOVIRT_RIG_NAME', '')}{os.getpid()}")
+        subprocess.run(["gcc", *FLAGS, "-o", str(unfinished), str(SOURCE)], check=True)
+        unfinished.rename(TOOL)  # two rigs share the folder
     return TOOL
 
 
 class Start:
-    """One start: in the foreground at a terminal, or in the background."""
+    """One start of a machine: in the foreground at a terminal, or in the background."""
 
-    def __init__(self, folder: Path, *, background: bool) -> None:
-        self.folder = folder
-        self.background = background
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.folder = machine.folder
 
     def record(self) -> list[Call]:
         """Return the calls of a start in which none fails, those of the interpreter's own start left out."""
@@ -165,7 +134,9 @@ class Start:
 
     def _is_first(self, call: Call) -> bool:
         """Tell the first call that is of interest; the way into the background begins with two sockets."""
-        return call.name == "socketpair" if self.background else call.path.endswith("stratovirt/errors.py")
+        if self.machine.background:
+            return call.name == "socketpair"
+        return call.path.endswith("stratovirt/errors.py")
 
     def fail(self, call: Call) -> Outcome | None:
         """Start with a call that fails; None when it was not met again."""
@@ -178,13 +149,13 @@ class Start:
         return None
 
     def _run(self, call: Call, error: int) -> Outcome:
-        self._prepare()
+        words = self.machine.prepare()
         keyboard, line = pty.openpty()
         before = termios.tcgetattr(line)
         number = next(number for number, name in NAMES.items() if name == call.name)
-        words = [str(build()), "report", *map(str, (call.task, call.place, number, error))]
+        tool = [str(build()), "report", *map(str, (call.task, call.place, number, error))]
         done = subprocess.run(
-            [*words, sys.executable, "-m", "stratovirt", "run", "vm.toml"],
+            [*tool, sys.executable, "-m", "stratovirt", *words],
             stdin=line,
             capture_output=True,
             cwd=self.folder,
@@ -201,23 +172,9 @@ class Start:
         os.close(line)
         return self._outcome(done, sane=sane)
 
-    def _prepare(self) -> None:
-        memory = self.folder / "memory"
-        memory.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.iterdir():
-            if not path.is_dir():
-                path.unlink()
-        with (self.folder / "disk").open("wb") as disk:
-            disk.truncate(1 << 20)
-        more = "daemonize = true\n" if self.background else "[serial]\n"
-        text = PROFILE.format(kernel=tiny.build("hello"), folder=self.folder) + more
-        (self.folder / "vm.toml").write_text(text)
-
     def _outcome(self, done: subprocess.CompletedProcess[bytes], *, sane: bool) -> Outcome:
         lines = [line.split() for line in (self.folder / "report").read_text().splitlines()]
         ends = {int(words[1]): int(words[2]) for words in lines if words[0] == "ended"}
-        left = {path.name for path in self.folder.iterdir()} - GIVEN
-        left |= {f"memory/{path.name}" for path in (self.folder / "memory").iterdir()}
         return Outcome(
             ["failed"] in lines,
             ["hang"] in lines,
@@ -225,14 +182,18 @@ class Start:
             tuple(ends.values()),
             done.stdout,
             done.stderr.decode(errors="replace"),
-            left,
+            self.machine.left(),
             sane,
         )
 
 
-def complaints(outcome: Outcome, *, background: bool) -> list[str]:
-    """Return what is wrong with an outcome: nothing, for a start that failed as it should or carried on."""
+def complaints(outcome: Outcome, machine: Machine, path: str = "") -> list[str]:
+    """Return what is wrong with an outcome: nothing, for a start that failed as it should or carried on.
+
+    `path` is that of the call which failed.
+    """
     lines = [line for line in outcome.errors.splitlines() if line != NOTICE]
+    messages = [line for line in lines if line.startswith("stratovirt: ")]
     wrong = {
         "it hangs": outcome.hang,
         f"status {outcome.status}": outcome.status not in {0, 1, 2},
@@ -240,13 +201,15 @@ def complaints(outcome: Outcome, *, background: bool) -> list[str]:
         "the terminal is not as it was": not outcome.terminal_is_sane,
         "it shows its insides": re.search(r"Traceback|internal error|Fatal Python", outcome.errors),
         "it ends well and its guest did not run": outcome.status == 0
-        and not background
+        and not machine.background
         and outcome.output != b"hello\n",
         "it ends well with a message": outcome.status == 0 and lines,
-        "not one message": outcome.status != 0
-        and sum(line.startswith("stratovirt: ") for line in lines) != 1,
+        "not one message": outcome.status != 0 and len(messages) != 1,
         "no next step": outcome.status != 0 and not any(line.startswith("  hint: ") for line in lines),
-        "the parent's status is not true": background
+        "it names a function and no object": outcome.status != 0 and any(map(NO_OBJECT.match, messages)),
+        "it does not name the object": outcome.status != 0
+        and not all(word in " ".join(messages) for word in machine.words_for(path)),
+        "the parent's status is not true": machine.background
         and (outcome.status == 0) != (bool(outcome.others) and not any(outcome.others)),
     }
     return [text for text, is_so in wrong.items() if is_so]
@@ -260,22 +223,35 @@ def sample(calls: Iterable[Call], each: int) -> list[Call]:
     return [call for found in kinds.values() for call in found[:: max(len(found) // each, 1)][:each]]
 
 
-def run(folder: Path, calls: list[Call], *, background: bool) -> tuple[int, list[str]]:
+def spread(calls: list[Call], count: int) -> list[Call]:
+    """Return as many calls, spread over those that there are."""
+    count = min(count, len(calls))
+    return [calls[number * len(calls) // count] for number in range(count)]
+
+
+def record(folder: Path, kind: type[Machine], *, background: bool) -> list[Call]:
+    """Return the calls of a start of a machine of that kind."""
+    with kind(folder / "recorded", background=background) as machine:
+        return Start(machine).record()
+
+
+def run(folder: Path, kind: type[Machine], calls: list[Call], *, background: bool) -> tuple[int, list[str]]:
     """Let each of some calls fail; return how many did, and a line about each start that went wrong."""
-    workers = min(len(os.sched_getaffinity(0)), 4)
+    workers = min(len(os.sched_getaffinity(0)), AT_ONCE)
     met: list[Call] = []
 
     def some(worker: int) -> list[str]:
-        start = Start(folder / str(worker), background=background)
         found = []
-        for call in calls[worker::workers]:
-            outcome = start.fail(call)
-            if outcome is None:
-                continue
-            met.append(call)
-            wrong = complaints(outcome, background=background)
-            if wrong:
-                found.append(f"{call}: {'; '.join(wrong)}: {outcome.errors[-700:]!r}")
+        with kind(folder / str(worker), background=background) as machine:
+            start = Start(machine)
+            for call in calls[worker::workers]:
+                outcome = start.fail(call)
+                if outcome is None:
+                    continue
+                met.append(call)
+                wrong = complaints(outcome, machine, call.path)
+                if wrong:
+                    found.append(f"{call}: {'; '.join(wrong)}: {outcome.errors[-700:]!r}")
         return found
 
     with ThreadPoolExecutor(workers) as pool:

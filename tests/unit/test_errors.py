@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stratovirt.errors import HostError, StratovirtError, told
+from stratovirt.errors import HostError, Naming, StratovirtError, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,30 @@ def test_a_call_that_the_host_refused_is_named_by_its_step_and_object(tmp_path: 
     assert isinstance(error, HostError)
     assert error.message == f"open the door {tmp_path}/door: No such file or directory"
     assert error.hint
+
+
+def test_in_a_block_about_an_object_that_is_named_before_the_step() -> None:
+    def measure() -> None:
+        raise OSError(errno.EIO, "it is broken")
+
+    def open_the_door() -> None:
+        with Naming("door 'front'"):
+            measure()
+
+    error = failure_of(open_the_door)
+
+    assert error.message.startswith("door 'front': ")
+    assert error.message.endswith("measure: it is broken")
+
+
+def test_what_was_foreseen_in_a_block_about_an_object_is_told_as_it_is() -> None:
+    error = StratovirtError("the door is locked")
+
+    def open_the_door() -> None:
+        with Naming("door 'front'"):
+            raise error
+
+    assert failure_of(open_the_door) is error
 
 
 def test_a_module_that_cannot_be_loaded_is_no_bug() -> None:

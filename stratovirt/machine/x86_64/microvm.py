@@ -8,7 +8,7 @@ from stratovirt.boot.kernel import KernelImage
 from stratovirt.boot.x86_64 import kernels, layout
 from stratovirt.boot.x86_64.plan import BootInput, plan
 from stratovirt.core import check, ffi, kvm, lib
-from stratovirt.errors import DocumentError, HostError
+from stratovirt.errors import DocumentError, HostError, Naming
 from stratovirt.machine.x86_64 import cpu
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ class X86Microvm:
             raise DocumentError(
                 "a microvm needs a kernel", ("boot", "kernel"), "set `kernel` in [boot], or -kernel"
             )
-        with KernelImage(path, kernels.WANTED) as image:
+        with Naming(f"kernel {path}"), KernelImage(path, kernels.WANTED) as image:
             kernel = kernels.plan_kernel(image)
             initrd, initrd_size = _open_initrd(document.boot.initrd)
             try:
@@ -92,7 +92,8 @@ class X86Microvm:
                     )
             finally:
                 if initrd >= 0:
-                    os.close(initrd)
+                    with Naming(f"initrd {document.boot.initrd}"):
+                        os.close(initrd)
         self._finish(chassis, boot)
 
     def _finish(self, chassis: Chassis, boot: BootPlan) -> None:
@@ -123,7 +124,8 @@ def _open_initrd(path: str | None) -> tuple[int, int]:
         raise HostError(
             f"open initrd {path}", error, hint="set `initrd` in [boot], or -initrd, to a file"
         ) from error
-    status = os.fstat(fd)
+    with Naming(f"initrd {path}"):
+        status = os.fstat(fd)
     if (status.st_mode & 0o170000) != 0o100000:
         os.close(fd)
         raise DocumentError(f"initrd {path} is not a regular file", ("boot", "initrd"), "name a cpio archive")

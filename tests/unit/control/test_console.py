@@ -61,6 +61,21 @@ def served_notice(served: Served) -> str:
     return line
 
 
+def test_a_terminal_is_the_guests_though_nobody_reads_what_is_said_of_it(screen: Screen, path: Path) -> None:
+    unread, stderr = os.pipe()
+    os.close(unread)
+    with Served(path, serial={}, stdin=screen.line, stderr=stderr) as served:
+        os.close(stderr)
+        served.has_started()
+        served.connect().close()  # the socket is served after the terminal is raw
+        is_raw = screen.is_raw
+        served.happens("shutdown", cause="poweroff")
+        status = served.process.wait(TIMEOUT_S)
+
+    assert (status, is_raw) == (0, True)
+    assert screen.mode() == screen.before
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_puts_the_terminal_back(number: signal.Signals, screen: Screen, path: Path) -> None:
     with on(screen, path) as served:
