@@ -79,6 +79,11 @@ def target() -> tuple[int, bool]:
     return _state.fd if _state.threshold >= 0 else -1, _state.json
 
 
+def utc_offset() -> int:
+    """Return how far local time, in which records are, is from UTC at present, in seconds."""
+    return localtime().tm_gmtoff
+
+
 def is_on(level: str) -> bool:
     """Tell whether records of a level are written: to save the work of making them."""
     return LEVELS.index(level) <= _state.threshold

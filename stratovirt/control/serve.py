@@ -86,8 +86,7 @@ class _Service:
         """Give up all system calls but those that serving takes, before the first answer."""
         from stratovirt import sandbox
 
-        fd, json = log.target()
-        sandbox.tell_last_words(fd, json=json)
+        self._tell_last_words()
         seccomp = self._machine.document.process.seccomp
         if seccomp is False:
             return
@@ -96,6 +95,13 @@ class _Service:
         import mmap  # noqa: F401
 
         sandbox.filter_control_thread(log_only=seccomp == "log")
+
+    def _tell_last_words(self) -> None:
+        """Say where the last words go, and what the local time is now."""
+        from stratovirt import sandbox
+
+        fd, json = log.target()
+        sandbox.tell_last_words(fd, json=json, utc_offset=log.utc_offset())
 
     def _end(self, event: Event) -> None:
         """Let the loop stop; the first reason counts."""
@@ -125,6 +131,7 @@ class _Service:
     def _reopen_log(self) -> None:
         try:
             log.reopen()
+            self._tell_last_words()
         except StratovirtError as error:
             log.error(error.message)
 

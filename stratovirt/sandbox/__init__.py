@@ -50,9 +50,12 @@ def filter_core_threads(machine: CData, *, log_only: bool) -> None:
         )
 
 
-def tell_last_words(log_fd: int, *, json: bool) -> None:
-    """Have what ends the process at once be told in the log too, beside stderr; -1 for no log."""
-    lib.sv_sandbox_log(log_fd, json)
+def tell_last_words(log_fd: int, *, json: bool, utc_offset: int) -> None:
+    """Have what ends the process at once be told in the log too, beside stderr; -1 for no log.
+
+    A signal handler cannot find out the local time: `utc_offset`, in seconds, is what it goes by.
+    """
+    lib.sv_last_words(log_fd, json, utc_offset)
 
 
 def filter_control_thread(*, log_only: bool) -> None:

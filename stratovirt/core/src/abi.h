@@ -5,7 +5,7 @@
  * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after
  * return, guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
  */
-#define SV_ABI_VERSION 4
+#define SV_ABI_VERSION 5
 
 struct sv_vm;
 struct sv_iothread;
@@ -254,9 +254,10 @@ int sv_sandbox_prepare(void);
 int sv_sandbox_set(struct sv_vm *vm, int kind, const uint64_t *program, int count);
 /* [any] Filters the calling thread. */
 int sv_sandbox_enter(const uint64_t *program, int count);
-/* [any] Where the line about a forbidden call goes too, beside stderr, in JSON or not; -1 for nowhere. The
- * caller keeps it open. */
-void sv_sandbox_log(int fd, int json);
+/* [any] Where the line of a process that a signal ends at once goes too, beside stderr, in JSON or not; -1
+ * for nowhere. The caller keeps it open. `offset` is that of local time from UTC, in seconds. From the
+ * control thread, of the process that serves. */
+void sv_last_words(int fd, int json, int offset);
 /* [any] Makes the io_uring that an image will be served by that is put in later, when no thread can make one
  * any more; -errno where the host has none, which is no failure: such an image is served without. From the
  * control thread, and before its filter. */
