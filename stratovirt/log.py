@@ -4,8 +4,9 @@
     2026-11-26T00:20:01.123456789: [pid][tid][file: line]:ERROR: text
 
 Nothing is written before open_log(): without -D there is no log. Who reads which level: error, an action of
-the user did not happen; warn, odd and harmless; info, what a machine and its clients do; debug and trace,
-developers. From info on a log holds what the user and clients said, whatever that was (docs/log.md).
+the user did not happen; warn, odd and harmless; info, what a machine and its clients do; debug, the steps of
+this program; trace, those of the guest's drivers. From info on a log holds what the user and clients said,
+whatever that was (docs/log.md).
 """
 
 from __future__ import annotations
@@ -102,6 +103,16 @@ def warn(text: str) -> None:
 def info(text: str) -> None:
     """Log what the machine or a client did."""
     _write("info", text)
+
+
+def debug(text: str) -> None:
+    """Log a step of this program; callers ask is_on() before they make the text."""
+    _write("debug", text)
+
+
+def trace(text: str) -> None:
+    """Log what a guest's driver did; callers ask is_on() before they make the text."""
+    _write("trace", text)
 
 
 def report(failure: StratovirtError) -> None:

@@ -22,6 +22,9 @@ class Chassis:
     def __init__(self, core: CoreVm, board: Board) -> None:
         self.core = core
         self.board = board
+        self.tell: Callable[[str], None] | None = (
+            None  # the log, when somebody wants to know what each step made
+        )
         self.uart: CData | None = None
         self.windows: list[tuple[int, int]] = []  # base and GSI of each virtio-mmio window, in order
         self.device_names: dict[int, str] = {}
@@ -59,6 +62,9 @@ class Chassis:
         out = ffi.new("struct sv_iothread **")
         check(f"start iothread '{name}'", lib.sv_iothread_create(self.core.handle, name.encode()[:15], out))
         self._iothreads[name] = out[0]
+        if self.tell is not None:
+            where = f"CPUs {', '.join(map(str, cpus))}" if cpus else "any CPU"
+            self.tell(f"iothread '{name}': thread {self.iothread_id(name)}, {where}")
         if not cpus:
             return
         try:
@@ -94,6 +100,8 @@ class Chassis:
         check(f"place {label}", lib.sv_mmio_place(self.core.handle, device, base, gsi))
         self.windows.append((base, gsi))
         self.device_names[lib.sv_virtio_id(device)] = label
+        if self.tell is not None:
+            self.tell(f"{label}: virtio-mmio at {base:#x}, interrupt {gsi}")
 
     def place_serial(self, out_fd: int) -> None:
         """Put the serial port at its place on the board."""
@@ -101,3 +109,5 @@ class Chassis:
         out = ffi.new("struct sv_uart **")
         check("make the serial port", lib.sv_uart_create(self.core.handle, port, gsi, out_fd, out))
         self.uart = out[0]
+        if self.tell is not None:
+            self.tell(f"serial port: I/O port {port:#x}, interrupt {gsi}")

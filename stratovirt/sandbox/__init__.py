@@ -50,6 +50,12 @@ def filter_core_threads(machine: CData, *, log_only: bool) -> None:
         )
 
 
+def counts() -> str:
+    """Return how many system calls each kind of thread may make, for a reader."""
+    kinds = (("vCPUs", filters.VCPU), ("I/O threads", filters.IOTHREAD), ("control thread", filters.CONTROL))
+    return ", ".join(f"{name} {len(calls)} system calls" for name, calls in kinds)
+
+
 def tell_last_words(log_fd: int, *, json: bool, utc_offset: int) -> None:
     """Have what ends the process at once be told in the log too, beside stderr; -1 for no log.
 

@@ -184,7 +184,7 @@ def test_hot_replace_in_any_order_with_any_arguments_ends_where_it_began(
 def taps() -> Iterator[tuple[list[str], list[int]]]:
     """Yield names of taps, and descriptors to pass; where taps cannot be made, none and such of /dev/null."""
     null = os.open("/dev/null", os.O_RDWR)
-    names = [f"svh{os.getpid()}"] if os.geteuid() == 0 and os.path.exists(tun.CLONE_DEVICE) else []
+    names = [f"svr{os.getpid()}"] if os.geteuid() == 0 and os.path.exists(tun.CLONE_DEVICE) else []
     fds = [null]
     for name in names:
         subprocess.run(["ip", "tuntap", "add", name, "mode", "tap"], check=True)

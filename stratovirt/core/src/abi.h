@@ -28,6 +28,16 @@ struct sv_event {
 #define SV_EVENT_IO_ERROR      4 /* source: device; data: errno, operation, sector */
 #define SV_EVENT_SERIAL_ROOM   5 /* the receiver of the serial port takes bytes again */
 #define SV_EVENT_LOST          6 /* data[0]: events that did not fit */
+/* Only after sv_trace(); source: device; data: SV_DRIVER_*, two words of it, and how many steps before were
+ * not told: more than a few in ten seconds are only counted. */
+#define SV_EVENT_DRIVER 7
+
+#define SV_DRIVER_STATUS        1 /* the status now, and what was written */
+#define SV_DRIVER_FEATURES      2 /* what is agreed, and what was offered */
+#define SV_DRIVER_QUEUE_READY   3 /* number and size */
+#define SV_DRIVER_QUEUE_REFUSED 4 /* the same */
+#define SV_DRIVER_QUEUE_STOPPED 5 /* number */
+#define SV_DRIVER_RESET         6 /* the status before */
 
 #define SV_SHUTDOWN_POWEROFF     1 /* ACPI sleep control register */
 #define SV_SHUTDOWN_RESET        2 /* ACPI reset register or keyboard controller */
@@ -64,6 +74,8 @@ int sv_vcpus_stop(struct sv_vm *vm);
 /* [any] The eventfd that becomes readable with events, and up to count of them. */
 int sv_events_fd(struct sv_vm *vm);
 int sv_events_take(struct sv_vm *vm, struct sv_event *out, int count);
+/* [setup] Has the steps of drivers be told too, by SV_EVENT_DRIVER. */
+void sv_trace(struct sv_vm *vm);
 
 /* [setup] The ports that are always there on x86: keyboard controller (reset only), CMOS clock, ACPI sleep
  * and reset. */

@@ -52,6 +52,7 @@ struct sv_vm {
 	struct bus ports; /* x86 I/O ports */
 	struct bus mmio;
 	struct events events;
+	bool traces; /* drivers' steps are told */
 
 	/* run state of the vCPUs, under pause_lock */
 	pthread_mutex_t pause_lock;

@@ -82,11 +82,19 @@ class X86Microvm:
                 if initrd >= 0:
                     os.close(initrd)
         self._finish(chassis, boot)
+        if chassis.tell is not None:
+            chassis.tell(_described(path, kernel, boot, initrd_size))
 
     def _finish(self, chassis: Chassis, boot: BootPlan) -> None:
         for gpa, data in boot.writes:
             chassis.core.write_memory(gpa, data)
         cpu.set_entry(self._boot_vcpu, boot)
+
+
+def _described(path: str, kernel: kernels.KernelPlan, boot: BootPlan, initrd_size: int) -> str:
+    """Return what was loaded and where the guest begins, for a reader."""
+    loaded = f"kernel {path}: {kernel.protocol}, up to {kernel.end:#x}, entered at {boot.entry:#x}"
+    return f"{loaded}; initrd: {initrd_size} bytes at {boot.initrd_address:#x}" if initrd_size else loaded
 
 
 def _boot_input(chassis: Chassis, document: Vm, kernel: kernels.KernelPlan, initrd_size: int) -> BootInput:
