@@ -4,8 +4,9 @@
     2026-11-26T00:20:01.123456789: [pid][tid][file: line]:ERROR: text
 
 Nothing is written before open_log(): without -D there is no log. Who reads which level: error, an action of
-the user did not happen; warn, odd and harmless; info, what a machine and its clients do; debug and trace,
-developers. From info on a log holds what the user and clients said, whatever that was (docs/log.md).
+the user did not happen; warn, odd and harmless; info, what a machine and its clients do; debug, the steps of
+this program; trace, those of the guest's drivers. From info on a log holds what the user and clients said,
+whatever that was (docs/log.md).
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ def target() -> tuple[int, bool]:
     return _state.fd if _state.threshold >= 0 else -1, _state.json
 
 
+def utc_offset() -> int:
+    """Return how far local time, in which records are, is from UTC at present, in seconds."""
+    return localtime().tm_gmtoff
+
+
 def is_on(level: str) -> bool:
     """Tell whether records of a level are written: to save the work of making them."""
     return LEVELS.index(level) <= _state.threshold
@@ -97,6 +103,16 @@ def warn(text: str) -> None:
 def info(text: str) -> None:
     """Log what the machine or a client did."""
     _write("info", text)
+
+
+def debug(text: str) -> None:
+    """Log a step of this program; callers ask is_on() before they make the text."""
+    _write("debug", text)
+
+
+def trace(text: str) -> None:
+    """Log what a guest's driver did; callers ask is_on() before they make the text."""
+    _write("trace", text)
 
 
 def report(failure: StratovirtError) -> None:

@@ -75,6 +75,10 @@ def _run(document: Vm, runs: Callable[[], None]) -> int:
     from stratovirt.control.listener import Listener
 
     listener: Listener | None = Listener.bind(document.qmp.socket) if document.qmp else None
+    if listener is not None and document.log is not None:
+        from stratovirt import log
+
+        log.debug(f"QMP socket {listener.path}: listens")
     try:
         signals.release()
         machine = build(document)

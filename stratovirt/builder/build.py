@@ -21,6 +21,7 @@ def build(document: Vm) -> Machine:
     board = _board(document)
     chassis = Chassis(CoreVm(), board)
     try:
+        _listen_in(document, chassis)
         _confine_threads(document, chassis)
         with Naming("memory"):
             ram = memory.allocate(document.memory, chassis)
@@ -39,6 +40,20 @@ def build(document: Vm) -> Machine:
         chassis.close()
         raise
     return Machine(document, chassis)
+
+
+def _listen_in(document: Vm, chassis: Chassis) -> None:
+    """Have each step told in the log, and those of the guest's drivers, where its level asks for them."""
+    if document.log is None:
+        return
+    from stratovirt import log
+
+    if log.is_on("debug"):
+        chassis.tell = log.debug
+    if log.is_on("trace"):
+        from stratovirt.machine import drivers  # noqa: F401 - later a file that cannot be read ended the machine
+
+        chassis.core.trace()
 
 
 def _board(document: Vm) -> Board:
@@ -64,9 +79,11 @@ def _confine_threads(document: Vm, chassis: Chassis) -> None:
 
     sandbox.confine_core_threads(chassis.core.handle, capabilities=document.process.keeps_capabilities())
     seccomp = document.process.seccomp
-    if seccomp is False:
-        return
-    sandbox.filter_core_threads(chassis.core.handle, log_only=seccomp == "log")
+    if seccomp is not False:
+        sandbox.filter_core_threads(chassis.core.handle, log_only=seccomp == "log")
+    if chassis.tell is not None:
+        mode = " (log-only)" if seccomp == "log" else ""
+        chassis.tell("filters: none" if seccomp is False else f"filters{mode}: {sandbox.counts()}")
 
 
 def _realize(document: Vm, chassis: Chassis) -> None:

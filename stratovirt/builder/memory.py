@@ -44,6 +44,8 @@ def allocate(memory: Memory, chassis: Chassis) -> Ram:
         buffer = chassis.core.map_memory(fd, memory.size, _flags(memory, huge), _map_hint(memory, huge))
         if memory.prealloc:
             _populate(memory, chassis.core, huge)
+        if chassis.tell is not None:
+            chassis.tell(_described(memory, huge))
     except BaseException:
         if fd >= 0:
             os.close(fd)
@@ -54,6 +56,21 @@ def allocate(memory: Memory, chassis: Chassis) -> Ram:
         os.close(fd)
         fd = -1
     return Ram(buffer, huge or os.sysconf("SC_PAGESIZE"), fd, shared=memory.share)
+
+
+def _described(memory: Memory, huge: int) -> str:
+    """Return which memory the guest has, for a reader."""
+    own = "a file without a name" if memory.share else "the process's own"
+    words = [
+        f"memory: {format_size(memory.size)} of {memory.path or own}",
+        f"host pages of {format_size(huge or os.sysconf('SC_PAGESIZE'))}",
+        "shared" if memory.share else "private",
+    ]
+    if memory.transparent_hugepages and not huge:
+        words.append("transparent huge pages")
+    if memory.prealloc:
+        words.append("all of it allocated")
+    return ", ".join(words)
 
 
 def _flags(memory: Memory, huge: int) -> int:

@@ -84,14 +84,15 @@ class _Service:
         """Give up all capabilities; before the console, whose guard is a program of its own."""
         from stratovirt import sandbox
 
-        sandbox.confine_control_thread(capabilities=self._machine.document.process.keeps_capabilities())
+        keeps = self._machine.document.process.keeps_capabilities()
+        sandbox.confine_control_thread(capabilities=keeps)
+        log.debug(f"capabilities: {'as they were' if keeps else 'none'}")
 
     def _enter_sandbox(self) -> None:
         """Give up all system calls but those that serving takes, before the first answer."""
         from stratovirt import sandbox
 
-        fd, json = log.target()
-        sandbox.tell_last_words(fd, json=json)
+        self._tell_last_words()
         seccomp = self._machine.document.process.seccomp
         if seccomp is False:
             return
@@ -100,6 +101,14 @@ class _Service:
         import mmap  # noqa: F401
 
         sandbox.filter_control_thread(log_only=seccomp == "log")
+        log.debug("the control thread is filtered; clients are served from here on")
+
+    def _tell_last_words(self) -> None:
+        """Say where the last words go, and what the local time is now."""
+        from stratovirt import sandbox
+
+        fd, json = log.target()
+        sandbox.tell_last_words(fd, json=json, utc_offset=log.utc_offset())
 
     def _end(self, event: Event) -> None:
         """Let the loop stop; the first reason counts."""
@@ -129,6 +138,7 @@ class _Service:
     def _reopen_log(self) -> None:
         try:
             log.reopen()
+            self._tell_last_words()
         except StratovirtError as error:
             log.error(error.message)
 
@@ -146,6 +156,8 @@ class _Service:
         elif event.kind == "serial-room":
             if self._console is not None:
                 self._console.go_on()
+        elif event.kind == "driver":
+            log.trace(event.text)
         elif event.kind == "balloon":
             if self._server is not None:
                 self._server.balloon_changed()

@@ -116,6 +116,10 @@ class CoreVm:
         """Let the vCPUs run on."""
         lib.sv_resume(self._handle)
 
+    def trace(self) -> None:
+        """Have the steps of the guest's drivers be told by events; before the vCPUs start."""
+        lib.sv_trace(self._handle)
+
     def stop_vcpus(self) -> None:
         """End the vCPU threads and wait for them."""
         lib.sv_vcpus_stop(self._handle)

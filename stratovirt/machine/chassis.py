@@ -23,6 +23,8 @@ class Chassis:
         self.core = core
         self.board = board
         self.feed_serial: Callable[[bytes], int] | None = None  # of the serial port, once there is one
+        # The log, when somebody wants to know what each step made.
+        self.tell: Callable[[str], None] | None = None
         self.windows: list[tuple[int, int]] = []  # base and GSI of each virtio-mmio window, in order
         self.device_names: dict[int, str] = {}
         self.drive_names: dict[int, str] = {}  # what QMP calls the disk of that number
@@ -59,6 +61,9 @@ class Chassis:
         out = ffi.new("struct sv_iothread **")
         check(f"start iothread '{name}'", lib.sv_iothread_create(self.core.handle, name.encode()[:15], out))
         self._iothreads[name] = out[0]
+        if self.tell is not None:
+            where = f"CPUs {', '.join(map(str, cpus))}" if cpus else "any CPU"
+            self.tell(f"iothread '{name}': thread {self.iothread_id(name)}, {where}")
         if not cpus:
             return
         try:
@@ -94,6 +99,8 @@ class Chassis:
         check(f"place {label}", lib.sv_mmio_place(self.core.handle, device, base, gsi))
         self.windows.append((base, gsi))
         self.device_names[lib.sv_virtio_id(device)] = label
+        if self.tell is not None:
+            self.tell(f"{label}: virtio-mmio at {base:#x}, interrupt {gsi}")
 
     def place_serial(self, out_fd: int) -> None:
         """Put the serial port at its place on the board."""

@@ -32,8 +32,9 @@ _NET_FAILURES = {
 class Event:
     """`text` is for a reader.
 
-    `kind`: shutdown, vcpu-failed, device-broken, io-error, host-error, serial-room, balloon, balloon-kept or
-    lost. Of an io-error, `cause` is the host's word for it, `device` the drive and `error` the errno.
+    `kind`: shutdown, vcpu-failed, device-broken, io-error, host-error, serial-room, balloon, balloon-kept,
+    driver or lost. Of an io-error, `cause` is the host's word for it,
+    `device` the drive and `error` the errno.
     """
 
     __slots__ = ("cause", "device", "error", "kind", "operation", "text")
@@ -98,6 +99,12 @@ def _host_error(data: tuple[int, ...]) -> str:
     return f"its other end on the host: {os.strerror(data[0])}; it is tried again"
 
 
+def _driver(data: tuple[int, ...]) -> str:
+    from stratovirt.machine import drivers  # loaded where the log holds such events
+
+    return drivers.step(data)
+
+
 def _net_failed(data: tuple[int, ...]) -> str:
     return f"{_NET_FAILURES.get(data[1], 'failed')}: {os.strerror(data[0])}"
 
@@ -108,6 +115,7 @@ _OF_DEVICES = {
     lib.SV_EVENT_HOST_ERROR: ("host-error", _host_error),
     lib.SV_EVENT_NET_FAILED: ("host-error", _net_failed),
     lib.SV_EVENT_VHOST_FAILED: ("host-error", _vhost_failed),
+    lib.SV_EVENT_DRIVER: ("driver", _driver),
     lib.SV_EVENT_BALLOON_KEPT: ("balloon-kept", _kept),
 }
 

@@ -36,6 +36,8 @@ class Machine:
             if prepare is not None:
                 prepare()
         self.status = "paused" if frozen else "running"
+        if self._chassis.tell is not None:
+            self._chassis.tell(f"vCPUs: threads {', '.join(map(str, self.vcpu_threads()))}, {self.status}")
 
     def pause(self) -> None:
         """Stop the vCPUs; each is parked on return."""

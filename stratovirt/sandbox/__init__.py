@@ -49,9 +49,18 @@ def filter_core_threads(machine: CData, *, log_only: bool) -> None:
         )
 
 
-def tell_last_words(log_fd: int, *, json: bool) -> None:
-    """Have what ends the process at once be told in the log too, beside stderr; -1 for no log."""
-    lib.sv_sandbox_log(log_fd, json)
+def counts() -> str:
+    """Return how many system calls each kind of thread may make, for a reader."""
+    kinds = (("vCPUs", filters.VCPU), ("I/O threads", filters.IOTHREAD), ("control thread", filters.CONTROL))
+    return ", ".join(f"{name} {len(calls)} system calls" for name, calls in kinds)
+
+
+def tell_last_words(log_fd: int, *, json: bool, utc_offset: int) -> None:
+    """Have what ends the process at once be told in the log too, beside stderr; -1 for no log.
+
+    A signal handler cannot find out the local time: `utc_offset`, in seconds, is what it goes by.
+    """
+    lib.sv_last_words(log_fd, json, utc_offset)
 
 
 def filter_control_thread(*, log_only: bool) -> None:

@@ -171,9 +171,8 @@ def test_a_client_that_half_closes_gets_its_answers_and_the_end(sent: bytes, ser
     client.send(sent)
     client.half_close()
 
-    assert [next(iter(reply)) for reply in client.receive_all()] == ["return"] * sent.count(b"}") or [
-        "error"
-    ] * bool(sent)
+    kinds = [next(iter(reply)) for reply in client.receive_all()]
+    assert kinds == (["return"] * sent.count(b"}") or ["error"] * bool(sent))
 
 
 def test_a_crowd_that_leaves_before_its_turn_is_no_hindrance(served: Served) -> None:

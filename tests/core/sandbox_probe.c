@@ -1,5 +1,6 @@
-/* Has a thread of one kind try one system call under its filter: sandbox_probe KIND ATTEMPT PROGRAM, where
- * PROGRAM is a file with the filter's steps. Ends with 0 when the call was let through. */
+/* Has a thread of one kind try one system call under its filter: sandbox_probe KIND ATTEMPT PROGRAM [LOG
+ * OFFSET], where PROGRAM is a file with the filter's steps. Ends with 0 when the call was let through. With
+ * LOG, text or json, standard output is the log, whose local time is OFFSET seconds from UTC. */
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -131,12 +132,14 @@ int main(int count, char **words)
 {
 	FILE *file;
 
-	CHECK(count == 4);
+	CHECK(count == 4 || count == 6);
 	attempt = words[2];
 	file = fopen(words[3], "rb");
 	CHECK(file);
 	steps = (int)fread(program, sizeof(program[0]), SANDBOX_MAX_STEPS, file);
 	fclose(file);
+	if (count == 6)
+		sv_last_words(STDOUT_FILENO, strcmp(words[4], "json") == 0, atoi(words[5]));
 	if (strcmp(words[1], "vcpu") == 0)
 		try_on_vcpu();
 	else if (strcmp(words[1], "iothread") == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 BATCH = 90  # messages of one client: more than a hundred at once are refused unread
+LOOKED_EACH = 10  # clients; waiting for the guest to say something takes longer than they do
 GROWTH_KIB = 2048
 DEVICES = """
 [drive.d0]
@@ -51,12 +53,13 @@ class Assault:
     ) -> None:
         self.machine.__exit__(kind, value, trace)
 
-    def go_on(self, seconds: float) -> None:
-        """Send for so long."""
+    def go_on(self, *, seconds: float = math.inf, messages: float = math.inf) -> None:
+        """Send for so long, or so many."""
         begin = time.monotonic()
-        while time.monotonic() - begin < seconds:
-            self._assault()
-            self._be_served()
+        while time.monotonic() - begin < seconds and self.messages < messages:
+            for _ in range(LOOKED_EACH):
+                self._assault()
+                self._be_served()
             self._look()
 
     def end(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,7 +78,8 @@ def test_a_file_system_of_memory_that_has_filled_up_ends_the_machine_with_the_re
 
     assert (status, left) == (expected, not orderly)
     assert NO_PAGE in errors
-    assert NO_PAGE in log.read_text()
+    head = rf"[-0-9]{{10}}T[:.0-9]{{18}}: \[{vmm.process.pid}\]\[\d+\]\[\w+\.(c|py): \d+\]:ERROR: "
+    assert re.search(f"(?m)^{head}.*{NO_PAGE}", log.read_text())
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A million messages of a client that means no good, and ten minutes of them to a running machine."""
+"""A million messages of clients that mean no good: to a session, and to a running machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.soak
 
 MESSAGES = 1_000_000
-SECONDS = 600
+TIMEOUT_S = 3600
 SERVED_S = 0.1
 
 
@@ -33,15 +33,17 @@ def test_a_million_messages_are_answered_and_leave_nothing(
 
 
 @pytest.mark.kvm
-def test_a_machine_runs_through_ten_minutes_of_mutated_messages(
+def test_a_machine_runs_through_a_million_mutated_messages(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     seed = int(time.time())
-    with Assault(tmp_path, seed, timeout=SECONDS + 60) as assault:
-        assault.go_on(SECONDS)
+    begin = time.monotonic()
+    with Assault(tmp_path, seed, timeout=TIMEOUT_S) as assault:
+        assault.go_on(messages=MESSAGES)
         assault.end()
     record_property("seed", seed)
     record_property("messages", assault.messages)
+    record_property("minutes", round((time.monotonic() - begin) / 60, 1))
     record_property("slowest service of a new client", f"{max(assault.served) * 1e3:.1f} ms")
     record_property("private memory", f"{assault.private_kib[0]} to {assault.private_kib[-1]} KiB")
 

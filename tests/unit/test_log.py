@@ -22,8 +22,8 @@ LEVELS = {
     "error": {"ERROR"},
     "warn": {"ERROR", "WARN"},
     "info": {"ERROR", "WARN", "INFO"},
-    "debug": {"ERROR", "WARN", "INFO"},
-    "trace": {"ERROR", "WARN", "INFO"},
+    "debug": {"ERROR", "WARN", "INFO", "DEBUG"},
+    "trace": {"ERROR", "WARN", "INFO", "DEBUG", "TRACE"},
 }
 
 
@@ -40,6 +40,8 @@ def life_of_a_machine(folder: Path, **wanted: str) -> str:
         served.has_started()
         client = served.connect()
         client.ask({"execute": "query-status", "id": SECRET})
+        client.ask({"execute": SECRET, "arguments": {SECRET: SECRET}})
+        served.happens("driver", "drive 'd': queue 0 is ready, with 8 entries")
         served.happens("device-broken", "drive 'd' needs a reset")
         served.happens("io-error", "drive 'd': read at sector 0: Input/output error")
         served.happens("shutdown", cause="poweroff")
@@ -91,6 +93,15 @@ def test_from_info_on_the_whole_document_and_all_messages_are_logged(tmp_path: P
     assert any("the machine runs: " in line and SECRET in line for line in lines)
     assert any("QMP: --> " in line and SECRET in line for line in lines)
     assert any("QMP: <-- " in line and SECRET in line for line in lines)
+
+
+def test_at_debug_the_outcome_of_each_command_is_logged_without_a_word_of_the_client(tmp_path: Path) -> None:
+    text = life_of_a_machine(tmp_path, level="debug")
+    lines = [line.partition(":DEBUG: ")[2] for line in text.splitlines() if ":DEBUG: " in line]
+    outcomes = [line.rpartition(", after ")[0] for line in lines if ", after " in line]
+
+    assert outcomes == ["QMP: query-status: done", "QMP: what is no command: CommandNotFound"]
+    assert SECRET not in "".join(lines)
 
 
 @pytest.mark.parametrize("shape", ["text", "json"])

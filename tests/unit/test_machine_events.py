@@ -63,3 +63,28 @@ def test_a_queue_that_the_guest_broke_is_not_the_hosts_doing() -> None:
 
     assert told.kind == "device-broken"
     assert told.text == "vsock 'v': the guest broke queue 1 (reason 6); it needs a reset, 2 times before"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ((lib.SV_DRIVER_STATUS, 0x03, 0x03), "the driver's status is ACKNOWLEDGE DRIVER"),
+        (
+            (lib.SV_DRIVER_STATUS, 0x03, 0x0B),
+            "the driver's status is ACKNOWLEDGE DRIVER; FEATURES_OK was not taken",
+        ),
+        ((lib.SV_DRIVER_FEATURES, 1 << 32, 0x130000000), "features 0x100000000 of 0x130000000 are agreed"),
+        ((lib.SV_DRIVER_QUEUE_READY, 2, 256), "queue 2 is ready, with 256 entries"),
+        ((lib.SV_DRIVER_QUEUE_REFUSED, 2, 256), "queue 2 came too early, or too late"),
+        ((lib.SV_DRIVER_QUEUE_STOPPED, 2), "queue 2 is stopped"),
+        (
+            (lib.SV_DRIVER_RESET, 0x8F, 0, 7),
+            "the driver resets the device; its status was ACKNOWLEDGE DRIVER FEATURES_OK DRIVER_OK FAILED; "
+            "7 steps before were left out",
+        ),
+    ],
+)
+def test_each_step_of_a_driver_is_told_in_words(data: tuple[int, ...], words: str) -> None:
+    told = event(lib.SV_EVENT_DRIVER, 3, *data)
+
+    assert (told.kind, told.text) == ("driver", f"vsock 'v': {words}")

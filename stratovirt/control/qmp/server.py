@@ -73,6 +73,8 @@ class Server:
         self._target.descriptors.close()
 
     def _wait_for_client(self) -> None:
+        if self._session is not None:
+            log.debug("QMP: the client has gone")
         self._session = None
         if self._open:
             self._loop.add_reader(self._listener.fd, self._accept)
@@ -90,6 +92,7 @@ class Server:
         self._session = Session(
             self._loop, client, self._target, self._wait_for_client, self._wait_for_another, self._stall_s
         )
+        log.debug("QMP: a client has come")
         self._session.start()
 
     def _wait_for_another(self) -> None:

@@ -9,7 +9,7 @@ from stratovirt import log
 from stratovirt.control.qmp import json_text
 from stratovirt.control.qmp.commands.queries import VERSION
 from stratovirt.control.qmp.framing import Framer, FramingError
-from stratovirt.control.qmp.registry import execute, shortened
+from stratovirt.control.qmp.registry import COMMANDS, execute, shortened
 from stratovirt.control.qmp.throttle import REFUSAL, Bucket
 from stratovirt.errors import QmpError, StratovirtError, told
 
@@ -151,7 +151,8 @@ class Session:
             log.info(
                 f"QMP: --> {message.decode(errors='replace') if isinstance(message, bytes) else message}"
             )
-        in_time = self._bucket.take(monotonic())
+        begin = monotonic()
+        in_time = self._bucket.take(begin)
         request: Message = {}
         try:
             request = _parse(message)
@@ -165,6 +166,8 @@ class Session:
             reply = _error("GenericError", f"{words.message}; {words.hint}" if words.hint else words.message)
         if "id" in request:
             reply["id"] = request["id"]
+        if log.is_on("debug"):
+            log.debug(_outcome(request, reply, monotonic() - begin))
         self._send(reply)
 
     def _execute(self, request: Message) -> object:
@@ -239,6 +242,15 @@ class Session:
                     return
         except OSError:
             return
+
+
+def _outcome(request: Message, reply: Message, seconds: float) -> str:
+    """Return what became of a request, without a word of the client's: none is safe but a command's name."""
+    name = request.get("execute")
+    known = name if isinstance(name, str) and name in COMMANDS else "what is no command"
+    error = reply.get("error")
+    result = str(error["class"]) if isinstance(error, dict) else "done"
+    return f"QMP: {known}: {result}, after {seconds * 1e3:.1f} ms"
 
 
 def _parse(message: bytes | FramingError) -> Message:

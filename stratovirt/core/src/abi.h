@@ -6,7 +6,7 @@
  * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after
  * return, guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
  */
-#define SV_ABI_VERSION 4
+#define SV_ABI_VERSION 5
 
 struct sv_vm;
 struct sv_iothread;
@@ -28,6 +28,16 @@ struct sv_event {
 #define SV_EVENT_IO_ERROR      4 /* source: device; data: errno, operation, sector */
 #define SV_EVENT_SERIAL_ROOM   5 /* the receiver of the serial port takes bytes again */
 #define SV_EVENT_LOST          6 /* data[0]: events that did not fit */
+/* Only after sv_trace(); source: device; data: SV_DRIVER_*, two words of it, and how many steps before were
+ * not told: more than a few in ten seconds are only counted. */
+#define SV_EVENT_DRIVER 7
+
+#define SV_DRIVER_STATUS        1 /* the status now, and what was written */
+#define SV_DRIVER_FEATURES      2 /* what is agreed, and what was offered */
+#define SV_DRIVER_QUEUE_READY   3 /* number and size */
+#define SV_DRIVER_QUEUE_REFUSED 4 /* the same */
+#define SV_DRIVER_QUEUE_STOPPED 5 /* number */
+#define SV_DRIVER_RESET         6 /* the status before */
 
 #define SV_SHUTDOWN_POWEROFF     1 /* ACPI sleep control register */
 #define SV_SHUTDOWN_RESET        2 /* ACPI reset register or keyboard controller */
@@ -64,6 +74,8 @@ int sv_vcpus_stop(struct sv_vm *vm);
 /* [any] The eventfd that becomes readable with events, and up to count of them. */
 int sv_events_fd(struct sv_vm *vm);
 int sv_events_take(struct sv_vm *vm, struct sv_event *out, int count);
+/* [setup] Has the steps of drivers be told too, by SV_EVENT_DRIVER. */
+void sv_trace(struct sv_vm *vm);
 
 /* [setup] A thread that serves queues; name has at most 15 characters. */
 int sv_iothread_create(struct sv_vm *vm, const char *name, struct sv_iothread **out);
@@ -242,9 +254,10 @@ int sv_sandbox_prepare(void);
 int sv_sandbox_set(struct sv_vm *vm, int kind, const uint64_t *program, int count);
 /* [any] Filters the calling thread. */
 int sv_sandbox_enter(const uint64_t *program, int count);
-/* [any] Where the line about a forbidden call goes too, beside stderr, in JSON or not; -1 for nowhere. The
- * caller keeps it open. */
-void sv_sandbox_log(int fd, int json);
+/* [any] Where the line of a process that a signal ends at once goes too, beside stderr, in JSON or not; -1
+ * for nowhere. The caller keeps it open. `offset` is that of local time from UTC, in seconds. From the
+ * control thread, of the process that serves. */
+void sv_last_words(int fd, int json, int offset);
 /* [any] Makes the io_uring that an image will be served by that is put in later, when no thread can make one
  * any more; -errno where the host has none, which is no failure: such an image is served without. From the
  * control thread, and before its filter. */

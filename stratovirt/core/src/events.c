@@ -27,22 +27,45 @@ static bool is_vital(uint32_t kind)
 	return kind == SV_EVENT_SHUTDOWN || kind == SV_EVENT_VCPU_FAILED;
 }
 
-void events_post(struct events *events, const struct sv_event *event)
+static bool add_locked(struct events *events, const struct sv_event *event, uint32_t room)
 {
-	uint32_t room = is_vital(event->kind) ? EVENTS_CAPACITY : EVENTS_CAPACITY - EVENTS_RESERVED;
+	if (events->count >= room)
+		return false;
+	events->ring[(events->head + events->count) % EVENTS_CAPACITY] = *event;
+	events->count++;
+	return true;
+}
+
+static void announce(const struct events *events)
+{
 	uint64_t one = 1;
 
-	pthread_mutex_lock(&events->lock);
-	if (events->count < room) {
-		events->ring[(events->head + events->count) % EVENTS_CAPACITY] = *event;
-		events->count++;
-	} else {
-		events->lost++;
-	}
-	pthread_mutex_unlock(&events->lock);
 	/* A full counter is readable already, which is all that the reader needs. */
 	if (write(events->fd, &one, sizeof(one)) < 0)
 		return;
+}
+
+void events_post(struct events *events, const struct sv_event *event)
+{
+	uint32_t room = is_vital(event->kind) ? EVENTS_CAPACITY : EVENTS_CAPACITY - EVENTS_RESERVED;
+
+	pthread_mutex_lock(&events->lock);
+	if (!add_locked(events, event, room))
+		events->lost++;
+	pthread_mutex_unlock(&events->lock);
+	announce(events);
+}
+
+bool events_offer(struct events *events, const struct sv_event *event)
+{
+	bool added;
+
+	pthread_mutex_lock(&events->lock);
+	added = add_locked(events, event, EVENTS_OFFERED);
+	pthread_mutex_unlock(&events->lock);
+	if (added)
+		announce(events);
+	return added;
 }
 
 static int take_locked(struct events *events, struct sv_event *out, int count)

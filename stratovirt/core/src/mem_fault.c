@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <unistd.h>
 
+#include "last_words.h"
 #include "sv.h"
 
 #define STATUS (128 + SIGBUS)
@@ -43,7 +44,7 @@ static void on_bus_error(int number, siginfo_t *info, void *context)
 		sigaction(number, &before, NULL);
 		return;
 	}
-	sandbox_say(info->si_code == BUS_ADRERR ? NO_PAGE : BROKEN_PAGE);
+	last_words_say("mem_fault.c", __LINE__, info->si_code == BUS_ADRERR ? NO_PAGE : BROKEN_PAGE);
 	_exit(STATUS);
 }
 

@@ -10,9 +10,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "last_words.h"
 #include "sv.h"
 
-#define LINE_SIZE   256
 #define NAME_SIZE   32
 #define STATUS      (128 + SIGSYS)
 #define SYS_SECCOMP 1 /* si_code of a SIGSYS that a filter sends; older C libraries do not name it */
@@ -29,8 +29,6 @@ static const struct {
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
 static _Thread_local char thread_name[NAME_SIZE] = "main";
-static atomic_int log_fd = -1;
-static atomic_bool log_json;
 
 int sv_syscall_number(const char *name)
 {
@@ -48,64 +46,6 @@ static const char *name_of(int number)
 	return "unknown";
 }
 
-/* A line that is put together inside a signal handler: no stdio, and what does not fit is left out. */
-struct line {
-	char text[LINE_SIZE + 1]; /* zeroes at first, so that it always has an end */
-	size_t length;
-};
-
-static void add(struct line *line, const char *text)
-{
-	size_t length = strnlen(text, LINE_SIZE - line->length);
-
-	memcpy(line->text + line->length, text, length);
-	line->length += length;
-}
-
-static void add_number(struct line *line, unsigned int number)
-{
-	char digits[12];
-	size_t at = sizeof(digits) - 1;
-
-	digits[at] = '\0';
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	add(line, digits + at);
-}
-
-static void say_to(int fd, const char *before, const struct line *text, const char *after)
-{
-	struct line line = {.length = 0};
-
-	add(&line, before);
-	add(&line, text->text);
-	add(&line, after);
-	if (write(fd, line.text, line.length) < 0)
-		return; /* the process ends all the same */
-}
-
-static void say(const struct line *line)
-{
-	int fd = atomic_load(&log_fd);
-
-	if (fd != STDERR_FILENO)
-		say_to(STDERR_FILENO, "stratovirt: ", line, "\n");
-	if (fd >= 0 && atomic_load(&log_json)) /* no name in it has a letter that JSON would have to escape */
-		say_to(fd, "{\"level\": \"error\", \"message\": \"", line, "\"}\n");
-	else if (fd >= 0)
-		say_to(fd, "stratovirt: ", line, "\n");
-}
-
-void sandbox_say(const char *text)
-{
-	struct line line = {.length = 0};
-
-	add(&line, text);
-	say(&line);
-}
-
 static void on_forbidden(int number, siginfo_t *info, void *context)
 {
 	struct line line = {.length = 0};
@@ -114,14 +54,14 @@ static void on_forbidden(int number, siginfo_t *info, void *context)
 	(void)context;
 	if (info->si_code != SYS_SECCOMP)
 		_exit(STATUS); /* somebody sent it */
-	add(&line, "forbidden system call ");
-	add(&line, name_of(info->si_syscall));
-	add(&line, " (");
-	add_number(&line, (unsigned int)info->si_syscall);
-	add(&line, ") in thread ");
-	add(&line, thread_name);
-	add(&line, "; the process ends");
-	say(&line);
+	line_add(&line, "forbidden system call ");
+	line_add(&line, name_of(info->si_syscall));
+	line_add(&line, " (");
+	line_add_number(&line, (unsigned int)info->si_syscall, 0);
+	line_add(&line, ") in thread ");
+	line_add(&line, thread_name);
+	line_add(&line, "; the process ends");
+	last_words_say("sandbox.c", __LINE__, line.text);
 	_exit(STATUS);
 }
 
@@ -144,6 +84,7 @@ int sandbox_enter(const struct sandbox *sandbox, const char *name)
 	int error;
 
 	strncpy(thread_name, name, NAME_SIZE - 1);
+	last_words_thread();
 	error = sandbox->no_capabilities ? sv_confine_thread() : 0;
 	if (error < 0 || sandbox->count == 0)
 		return error;
@@ -179,10 +120,4 @@ int sv_sandbox_enter(const uint64_t *program, int count)
 	if (count < 1 || count > SANDBOX_MAX_STEPS)
 		return -EINVAL;
 	return install(program, (uint16_t)count);
-}
-
-void sv_sandbox_log(int fd, int json)
-{
-	atomic_store(&log_json, json != 0);
-	atomic_store(&log_fd, fd);
 }

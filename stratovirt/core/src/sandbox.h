@@ -17,7 +17,4 @@ struct sandbox {
  * not serve its guest. */
 int sandbox_enter(const struct sandbox *sandbox, const char *thread_name);
 
-/* Tells on stderr and in the log why the process is about to end; may be called by a signal handler. */
-void sandbox_say(const char *text);
-
 #endif

@@ -60,6 +60,7 @@ struct sv_vm {
 	struct bus mmio;
 	struct arch arch;
 	struct events events;
+	bool traces; /* drivers' steps are told */
 
 	/* run state of the vCPUs, under pause_lock */
 	pthread_mutex_t pause_lock;

@@ -273,6 +273,8 @@ void virtio_write_status(struct sv_virtio *device, uint32_t value)
 	uint32_t fresh = value & DRIVER_BITS & ~device->status;
 
 	if (value == 0) {
+		if (device->status != 0)
+			virtio_trace(device, SV_DRIVER_RESET, device->status, 0);
 		reset(device);
 		return;
 	}
@@ -283,6 +285,9 @@ void virtio_write_status(struct sv_virtio *device, uint32_t value)
 			device->status |= order[i];
 	}
 	atomic_store(&device->has_driver, device->status != 0);
+	if (fresh & device->status & VIRTIO_STATUS_FEATURES_OK)
+		virtio_trace(device, SV_DRIVER_FEATURES, device->features, device->offered);
+	virtio_trace(device, SV_DRIVER_STATUS, device->status, value);
 	if (fresh & device->status & VIRTIO_STATUS_DRIVER_OK)
 		iothread_call(device->io, activate_here, device);
 }
@@ -318,8 +323,12 @@ void virtio_write_ready(struct sv_virtio *device, struct virtio_queue *queue, bo
 {
 	if (ready) {
 		queue->ready = queue->ready || virtio_queue_is_open(device);
+		virtio_trace(device, queue->ready ? SV_DRIVER_QUEUE_READY : SV_DRIVER_QUEUE_REFUSED,
+			     queue->index, queue->layout.size);
 		return;
 	}
+	if (queue->ready)
+		virtio_trace(device, SV_DRIVER_QUEUE_STOPPED, queue->index, 0);
 	/* VIRTIO 1.2, 4.2.2.1: from here on the ring is not touched; it takes a reset to use it again. */
 	if (queue->ready && (device->status & VIRTIO_STATUS_DRIVER_OK))
 		stop_on_io_thread(device, stop_one_here, queue);

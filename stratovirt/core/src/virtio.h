@@ -59,6 +59,13 @@ struct virtio_queue {
 	struct io_source kick;
 };
 
+/* What was told of a driver's steps; under the device's lock. */
+struct virtio_trace {
+	uint64_t since;  /* time in ns; 0 for never */
+	uint32_t told;   /* steps since then */
+	uint64_t untold; /* steps since the last one that was told */
+};
+
 struct sv_virtio {
 	struct sv_vm *vm;
 	const struct virtio_ops *ops;
@@ -79,6 +86,7 @@ struct sv_virtio {
 	uint32_t driver_feature_select;
 	uint32_t queue_select;
 	uint64_t features; /* written by the driver; fixed from FEATURES_OK on */
+	struct virtio_trace trace;
 
 	atomic_uint interrupt_status;
 	atomic_uint config_generation;
@@ -119,6 +127,9 @@ void virtio_notify(struct sv_virtio *device, uint32_t queue); /* as an ioeventfd
 uint64_t virtio_read_config(struct sv_virtio *device, uint64_t offset, uint32_t size);
 void virtio_write_config(struct sv_virtio *device, uint64_t offset, uint32_t size, uint64_t value);
 uint32_t virtio_read_interrupt_status(const struct sv_virtio *device);
+
+/* Tells of a step of the driver, SV_DRIVER_*, if sv_trace() was called; with `lock` held. */
+void virtio_trace(struct sv_virtio *device, uint32_t step, uint64_t first, uint64_t second);
 
 /* For devices, on their I/O thread. */
 void virtio_interrupt(struct sv_virtio *device, uint32_t cause);

@@ -68,6 +68,8 @@ class X86Microvm:
             lib.sv_uart_create(chassis.core.handle, layout.SERIAL_PORT, layout.SERIAL_IRQ, out_fd, out),
         )
         uart = out[0]
+        if chassis.tell is not None:
+            chassis.tell(f"serial port: I/O port {layout.SERIAL_PORT:#x}, interrupt {layout.SERIAL_IRQ}")
         return lambda data: lib.sv_uart_feed(uart, data, len(data))
 
     def boot(self, chassis: Chassis, document: Vm) -> None:
@@ -95,11 +97,19 @@ class X86Microvm:
                     with Naming(f"initrd {document.boot.initrd}"):
                         os.close(initrd)
         self._finish(chassis, boot)
+        if chassis.tell is not None:
+            chassis.tell(_described(path, kernel, boot, initrd_size))
 
     def _finish(self, chassis: Chassis, boot: BootPlan) -> None:
         for gpa, data in boot.writes:
             chassis.core.write_memory(gpa, data)
         cpu.set_entry(self._boot_vcpu, boot)
+
+
+def _described(path: str, kernel: KernelPlan, boot: BootPlan, initrd_size: int) -> str:
+    """Return what was loaded and where the guest begins, for a reader."""
+    loaded = f"kernel {path}: {kernel.protocol}, up to {kernel.end:#x}, entered at {boot.entry:#x}"
+    return f"{loaded}; initrd: {initrd_size} bytes at {boot.initrd_address:#x}" if initrd_size else loaded
 
 
 def _boot_input(chassis: Chassis, document: Vm, kernel: KernelPlan, initrd_size: int) -> BootInput:

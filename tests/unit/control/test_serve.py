@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -279,20 +281,32 @@ def test_a_forbidden_system_call_ends_the_process_and_is_told(path: Path) -> Non
 
 
 @pytest.mark.parametrize("shape", ["text", "json"])
-def test_a_forbidden_system_call_is_in_the_log_without_time_and_place(
-    shape: str, tmp_path: Path, path: Path
+def test_a_forbidden_system_call_is_in_the_log_as_any_other_error(
+    shape: str, tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TZ", "XYZ-5:45")  # east of Greenwich
     file = tmp_path / "log"
     with Served(path, log={"file": str(file), "format": shape}) as served:
         served.connect()
         served.happens("forbidden")
         served.finish()
+        pid = served.process.pid
     (line,) = file.read_text().splitlines()
+    written = datetime.fromtimestamp(file.stat().st_mtime, timezone(timedelta(hours=5, minutes=45)))
 
     number = lib.sv_syscall_number(b"getppid")
     words = f"forbidden system call getppid ({number}) in thread main; the process ends"
-    expected = json.dumps({"level": "error", "message": words}) if shape == "json" else f"stratovirt: {words}"
-    assert line == expected
+    said = {"level": "error", "pid": pid, "tid": pid, "message": words}
+    if shape == "json":
+        record = json.loads(line)
+        when = record.pop("time")
+        assert record == said
+    else:
+        when, _, rest = line.partition(": ")
+        assert re.fullmatch(
+            re.escape(f"[{pid}][{pid}][sandbox.c: N]:ERROR: {words}").replace("N", r"\d+"), rest
+        )
+    assert abs(datetime.fromisoformat(f"{when[:26]}+05:45") - written) < timedelta(seconds=2)
 
 
 def test_without_filters_any_system_call_is_made(path: Path) -> None:
