@@ -158,7 +158,8 @@ static void enter(struct task *task, struct user_regs_struct *regs)
 	int number = (int)(task - tasks);
 	char path[MAX_PATH];
 
-	if (regs->orig_rax == SYS_futex) /* comes and goes with the moment */
+	/* These come and go with the moment, and with the length of paths. */
+	if (regs->orig_rax == SYS_futex || regs->orig_rax == SYS_brk)
 		return;
 	if (wanted_task < 0) {
 		read_path(task->pid, regs, path);

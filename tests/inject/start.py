@@ -39,7 +39,7 @@ ERRORS: dict[str, int | None] = {
     **dict.fromkeys(("openat", "dup", "dup2", "dup3", "fcntl", "eventfd2", "epoll_create1"), errno.EMFILE),
     **dict.fromkeys(("timerfd_create", "socket", "pipe2", "io_uring_setup", "memfd_create"), errno.EMFILE),
     "socketpair": errno.EMFILE,
-    **dict.fromkeys(("mmap", "mremap", "mprotect", "munmap", "brk", "madvise", "epoll_ctl"), errno.ENOMEM),
+    **dict.fromkeys(("mmap", "mremap", "mprotect", "munmap", "madvise", "epoll_ctl"), errno.ENOMEM),
     **dict.fromkeys(("clone", "clone3", "fork", "vfork"), errno.EAGAIN),
     **dict.fromkeys(("bind", "listen", "newfstatat", "io_uring_register"), errno.EACCES),
     **dict.fromkeys(("capset", "prctl", "prlimit64", "fchmod", "setsid", "rt_sigaction"), errno.EPERM),
