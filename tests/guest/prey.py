@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 from tests.guest.measured import Equipment
@@ -13,6 +15,8 @@ from tests.guest.shims import DiskFaults
 
 CID = 7  # of attack.c
 PAGES = 128  # of 2 MiB: the guest's memory
+ETHERTYPE = 0x88B5  # for experiments
+HEADER = b"\xff" * 12 + ETHERTYPE.to_bytes(2, "big")
 PORT = 52  # of the host, where attack.c connects to
 DISK = """
 [drive.d0]
@@ -69,11 +73,24 @@ class Tap:
         """Have the host send a frame to the guest; nobody may be there to take it."""
         if self.missing:
             return
+        with contextlib.suppress(OSError):
+            self._wire().send(HEADER + os.urandom(1000), socket.MSG_DONTWAIT)
+
+    def echoes(self, seconds: float) -> bool:
+        """Tell whether a guest sends a frame back; those that come before its link is up are lost."""
+        wire, frame, end = self._wire(), HEADER + os.urandom(100), time.monotonic() + seconds
+        while time.monotonic() < end:
+            wire.send(frame)
+            while select.select([wire], [], [], 0.05)[0]:
+                if wire.recv(2048) == frame:
+                    return True
+        return False
+
+    def _wire(self) -> socket.socket:
         if self._packets is None:
             self._packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-            self._packets.bind((self.name, 0))
-        with contextlib.suppress(OSError):
-            self._packets.send(b"\xff" * 12 + b"\x88\xb5" + os.urandom(1000), socket.MSG_DONTWAIT)
+            self._packets.bind((self.name, ETHERTYPE))
+        return self._packets
 
     def frames(self) -> tuple[int, int]:
         """Return how many frames the card took of the tap, and how many came of it."""

