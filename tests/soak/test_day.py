@@ -20,7 +20,8 @@ from stratovirt.virtio import tap as taps
 from tests.guest.counts import Counts
 from tests.guest.machines import MIB, acknowledged, empty_image, lost_records
 from tests.guest.measured import Equipment, Machine
-from tests.guest.prey import DISK, Tap
+from tests.guest.prey import DISK
+from tests.guest.tap import Tap
 from tests.guest.vmm import Qmp
 
 if TYPE_CHECKING:
