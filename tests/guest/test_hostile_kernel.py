@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
 ROUNDS = 1000
 VHOSTS = 3  # of the streams, and of each pair of the card
-WINDOWS = 11
+WINDOWS = 10
 
 
 @pytest.fixture
