@@ -120,10 +120,10 @@ static inline void write_header(struct attacker *a, volatile uint32_t *at)
 		at[1] = 0;
 		at[2] = 2;
 		at[3] = 0;
-		at[4] = 1000 + (r & 3);
-		at[5] = r & 4 ? 52 : odd(&a->chance);
-		at[6] = r & 8 ? 0 : odd(&a->chance);
-		at[7] = 1 | (r >> 4 & 7) << 16;
+		at[4] = 1000 + (r >> 11 & 3);
+		at[5] = r & 3 ? 52 : odd(&a->chance);
+		at[6] = r & 12 ? 0 : odd(&a->chance);
+		at[7] = 1 | (r & 16 ? 1 : r >> 5 & 7) << 16; /* half of them open a stream */
 		at[8] = r >> 7 & 3;
 		at[9] = odd(&a->chance);
 		at[10] = odd(&a->chance);
