@@ -2,86 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 from tests.guest.measured import Answers, Machine
+from tests.guest.prey import DISK
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-TICK_S = 0.05
-DISK = """
-[drive.d0]
-file = "{folder}/d0"
-direct = false
-"""
-# The spare slots of disks and cards are attacked too.
-DEVICES = (
-    DISK
-    + """
-[iothread.io1]
-[drive.d1]
-file = "{folder}/d1"
-direct = false
-iothread = "io1"
-[console.c0]
-path = "{folder}/c0"
-[vsock]
-guest_cid = 7
-backend = "unix"
-socket = "{folder}/vs"
-[rng]
-file = "/dev/urandom"
-[balloon]
-"""
-)
-OWN_THREADS = ("CPU ", "io1", "io-main", "iou-wrk-", "iou-sqp-", "kvm-")  # kvm-: of the host's kernel
+    from tests.guest.prey import Prey
 
-
-class Tap:
-    """A tap for the attacked card, where the host lets us have one."""
-
-    def __init__(self) -> None:
-        self.name = f"svh{os.getpid() % 100000}"
-        self._made = self._ip("tuntap", "add", self.name, "mode", "tap") and self._ip(
-            "link", "set", self.name, "up"
-        )
-        self._packets: socket.socket | None = None
-
-    def table(self) -> str:
-        return f'[net.n0]\ntap = "{self.name}"\n' if self._made else ""
-
-    def send(self) -> None:
-        """Have the host send a frame to the guest; nobody may be there to take it."""
-        if not self._made:
-            return
-        if self._packets is None:
-            self._packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-            self._packets.bind((self.name, 0))
-        try:
-            self._packets.send(b"\xff" * 12 + b"\x88\xb5" + os.urandom(1000), socket.MSG_DONTWAIT)
-        except OSError:
-            return
-
-    def delete(self) -> None:
-        if self._packets is not None:
-            self._packets.close()
-        if self._made:
-            self._ip("link", "delete", self.name)
-
-    @staticmethod
-    def _ip(*words: str) -> bool:
-        try:
-            return subprocess.run(["ip", *words], check=False, capture_output=True).returncode == 0
-        except FileNotFoundError:
-            return False
-
-
+ANSWER_S = 0.1
+GROWTH_KIB = 1024
+CONTROL_SHARE = 0.1  # of a CPU, with some 20 questions a second to answer
+GAP_S = 2
 # What a client asks of a machine meanwhile; the guest may have broken what some of them ask of.
 QUESTIONS: tuple[tuple[str, dict[str, object]], ...] = (
     ("query-status", {}),
@@ -128,18 +65,14 @@ class Neighbour:
 class Attack:
     """A machine under attack for a while or until its guest is done, its neighbour, and what was measured."""
 
-    def __init__(self, folder: Path, seed: int, rounds: int, *, timeout: float) -> None:
-        self._tap = Tap()
-        devices = DEVICES + self._tap.table()
+    def __init__(self, prey: Prey, seed: int, rounds: int, *, timeout: float) -> None:
+        self.prey = prey
+        words = f"{seed} {rounds} {int(prey.takes_interrupts)}"
         self.attacked = Machine(
-            folder / "attacked", "attack", f"{seed} {rounds}", cpus=2, devices=devices, timeout=timeout
+            prey.folder, "attack", words, cpus=2, devices=prey.equipment(), timeout=timeout
         )
-        self.neighbour = Machine(folder / "neighbour", "work", "", cpus=1, devices=DISK, timeout=timeout)
-        self._streams = socket.socket(
-            socket.AF_UNIX
-        )  # connects to a guest's streams, and never looks at them
-        self._streams.bind(str(folder / "attacked" / "vs_52"))
-        self._streams.listen(4)
+        beside = prey.folder / "neighbour"
+        self.neighbour = Machine(beside, "work", "", cpus=1, devices=DISK, timeout=timeout)
         self.answers = Answers(self.attacked)
         self.neighbours_answers = Answers(self.neighbour)
         self.private_kib: list[int] = []
@@ -149,6 +82,7 @@ class Attack:
         self.seconds = 0.0
         self.longest_gap_s = 0.0  # between two signs of life of the neighbour, without its waiting for a CPU
         self._alive = (0, 0.0)
+        self.frames: list[int] = []  # that each card took of its tap, and gave to it
         self.status = -1
         self.errors = ""
         self.log = ""
@@ -161,8 +95,7 @@ class Attack:
     ) -> None:
         for machine in (self.attacked, self.neighbour):
             machine.__exit__(kind, value, trace)
-        self._streams.close()
-        self._tap.delete()
+        self.prey.close()
 
     def watch(self, seconds: float) -> None:
         """Ask and measure until the attack is over, or for so long."""
@@ -170,7 +103,7 @@ class Attack:
         begin, ran = time.monotonic(), self.attacked.control.times()[0]
         turn = 0
         while time.monotonic() - begin < seconds and not self._is_done():
-            self._tap.send()
+            self.prey.bother()
             client.bother(turn)
             command, arguments = QUESTIONS[turn % len(QUESTIONS)]
             self.answers.ask(command, **arguments)
@@ -178,13 +111,14 @@ class Attack:
             self._hear_neighbour()
             self._look(turn)
             turn += 1
-            time.sleep(TICK_S)
+            time.sleep(self.prey.tick_s)
         self.seconds = time.monotonic() - begin
         self.control_share = (self.attacked.control.times()[0] - ran) / self.seconds
         client.leave()
 
     def end(self) -> None:
         """End the attacked machine as its user does."""
+        self.frames = self.prey.frames()
         self.attacked.qmp.call("quit")
         self.status, _, self.errors = self.attacked.vmm.finish()
         self.log = self.attacked.log_text()
@@ -192,6 +126,22 @@ class Attack:
     def marks(self, kind: bytes) -> int:
         """Return the newest number of a kind that the attacking guest said; 0 for none."""
         return max(self.attacked.marks(kind), default=0)
+
+    def strangers(self) -> set[str]:
+        """Return the names of threads that are nobody's who may work for the guest."""
+        return {name for name in self.names if not name.startswith(self.prey.threads)}
+
+    def check(self) -> None:
+        """Assert that nothing came of it but work for vCPUs and I/O threads."""
+        settled = self.private_kib[len(self.private_kib) // 4 :]
+        assert (self.status, b"broken" in self.neighbour.vmm.output) == (0, False), self.errors
+        assert self.answers.worst() < (ANSWER_S, "")
+        assert self.neighbours_answers.worst() < (ANSWER_S, "")
+        assert self.longest_gap_s < GAP_S
+        assert max(settled) - settled[0] < GROWTH_KIB
+        assert len(self.log.splitlines()) <= self.lines_at_most()
+        assert self.strangers() == set()
+        assert self.control_share < CONTROL_SHARE
 
     def lines_at_most(self) -> float:
         """Return how long the log may be: ten lines in ten seconds, and one that counts what was left out."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from tests.guest.counts import private_kib
 from tests.guest.vmm import Qmp, Vmm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
 # Commands that other threads have to do something for.
@@ -25,6 +26,7 @@ version = 1
 count = {cpus}
 [memory]
 size = "256M"
+{memory}
 [boot]
 kernel = "{kernel}"
 cmdline = "{cmdline}"
@@ -50,19 +52,30 @@ class Thread:
         return int(ran) / 1e9, int(waited) / 1e9
 
 
+@dataclass(frozen=True)
+class Equipment:
+    """What a machine has beside its vCPUs: tables of a profile, keys of [memory], an environment."""
+
+    tables: str
+    memory: str = ""
+    env: Mapping[str, str] | None = None
+
+
 class Machine:
     """A running tiny guest, with its QMP connection and what can be seen of its process."""
 
     def __init__(
-        self, folder: Path, kernel: str, cmdline: str, *, cpus: int, devices: str, timeout: float
+        self, folder: Path, kernel: str, cmdline: str, *, cpus: int, devices: str | Equipment, timeout: float
     ) -> None:
+        has = devices if isinstance(devices, Equipment) else Equipment(devices)
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         for name in ("d0", "d1"):
             (folder / name).write_bytes(bytes(1 << 20))
         words = {"folder": folder, "kernel": tiny.build(kernel), "cmdline": cmdline, "cpus": cpus}
-        (folder / "vm.toml").write_text((PROFILE + devices).format(**words))
-        self.vmm = Vmm("run", folder / "vm.toml", timeout=timeout)
+        text = (PROFILE + has.tables).format(**words, memory=has.memory)
+        (folder / "vm.toml").write_text(text)
+        self.vmm = Vmm("run", folder / "vm.toml", timeout=timeout, env=has.env)
         self.pid = self.vmm.process.pid
         self.qmp = Qmp(folder / "qmp", self.vmm.deadline)
         self.control = Thread(self.pid, self.pid)

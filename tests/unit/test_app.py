@@ -86,6 +86,49 @@ def test_standard_input_is_bounded_as_a_file_is() -> None:
     assert "<stdin>: more than 1 MiB" in errors
 
 
+# Says each path and address that the process opens, makes, removes or talks to (Python's audit events).
+AUDITED = """
+import runpy, sys
+def tell(event, words):
+    if event.startswith(("open", "os.", "socket.", "shutil.", "subprocess.")):
+        sys.stderr.write(f"{event} {words}\\n")
+sys.argv = ["stratovirt", *sys.argv[1:]]
+sys.addaudithook(tell)
+runpy.run_module("stratovirt", run_name="__main__")
+"""
+
+
+def test_check_opens_nothing_that_a_profile_names(tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    named = {name: tmp_path / "named" / name for name in ("kernel", "disk", "qmp", "console", "vsock", "log")}
+    profile.write_text(
+        f"""
+version = 1
+boot = {{ kernel = "{named["kernel"]}" }}
+drive.d = {{ file = "{named["disk"]}" }}
+net.n = {{ tap = "named0" }}
+qmp.socket = "{named["qmp"]}"
+console.c.path = "{named["console"]}"
+vsock = {{ guest_cid = 3, backend = "unix", socket = "{named["vsock"]}" }}
+log.file = "{named["log"]}"
+"""
+    )
+    named["kernel"].parent.mkdir()
+    for path in named.values():
+        path.touch()
+    run = subprocess.run(
+        [sys.executable, "-c", AUDITED, "check", profile],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+
+    assert run.returncode == 0, run.stdout
+    assert str(profile) in run.stderr
+    assert [line for line in run.stderr.splitlines() if "named" in line.replace(str(profile), "")] == []
+
+
 def test_warnings_fail_only_when_strict(tmp_path: Path) -> None:
     profile = tmp_path / "p.toml"
     profile.write_text('version = 1\n[boot]\nkernel = "k"\n')

@@ -35,6 +35,40 @@ static inline void mmio_write(uint64_t address, uint32_t value)
 	*(volatile uint32_t *)address = value;
 }
 
+/* One access of any width, in bytes. */
+static inline void access(uint64_t address, uint32_t width, uint64_t value, uint32_t writes)
+{
+	if (!writes) {
+		switch (width) {
+		case 1:
+			(void)*(volatile uint8_t *)address;
+			return;
+		case 2:
+			(void)*(volatile uint16_t *)address;
+			return;
+		case 4:
+			(void)*(volatile uint32_t *)address;
+			return;
+		default:
+			(void)*(volatile uint64_t *)address;
+			return;
+		}
+	}
+	switch (width) {
+	case 1:
+		*(volatile uint8_t *)address = (uint8_t)value;
+		return;
+	case 2:
+		*(volatile uint16_t *)address = (uint16_t)value;
+		return;
+	case 4:
+		*(volatile uint32_t *)address = (uint32_t)value;
+		return;
+	default:
+		*(volatile uint64_t *)address = value;
+	}
+}
+
 static inline void print(const char *text)
 {
 	while (*text)

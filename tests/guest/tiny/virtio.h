@@ -59,6 +59,10 @@ struct used {
 	} ring[QUEUE_SIZE];
 };
 
+/* For those that drive several queues: below, the names of the structures are places. */
+typedef volatile struct avail avail_ring;
+typedef volatile struct used used_ring;
+
 /* Rings and buffers live at fixed places above the image and its stack. */
 #define descs ((volatile struct desc *)0x3000000)
 #define avail ((volatile struct avail *)0x3001000)

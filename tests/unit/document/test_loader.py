@@ -91,6 +91,16 @@ def test_aliases_cannot_blow_a_document_up() -> None:
     assert [place[3] for place in places("\n".join(lines), "yaml")] == ["SV002"]
 
 
+@pytest.mark.parametrize(
+    ("language", "begin", "end"),
+    [("json", '{"version": ', "}"), ("toml", "version = ", ""), ("yaml", "version: ", "")],
+)
+def test_nesting_without_end_is_a_finding(language: str, begin: str, end: str) -> None:
+    text = f"{begin}{'[' * 100_000}{']' * 100_000}{end}\n"
+
+    assert [place[3] for place in places(text, language)] in (["SV001"], ["SV002"])
+
+
 def test_all_findings_come_in_one_pass() -> None:
     text = (
         'version = 1\n[cpu]\ncount = 0\n[memory]\nsize = "1M"\n'
