@@ -10,7 +10,7 @@
  * Lines of REPORT:
  *   call TASK INDEX NUMBER ARGUMENT1 [PATH]   ARGUMENT1: in hexadecimal, the second one of the call;
  *                                             PATH: or what its descriptor is
- *   failed                                    the call was made to fail
+ *   failed [PATH]                             the call was made to fail
  *   moved NUMBER                              another call has the index now
  *   ended TASK STATUS                         of a process; negative for a signal; TASK is -1 for one that is
  *                                             not traced
@@ -171,7 +171,8 @@ static void enter(struct task *task, struct user_regs_struct *regs)
 		if ((long)regs->orig_rax != wanted_number) {
 			fprintf(report, "moved %lld\n", regs->orig_rax);
 		} else {
-			fprintf(report, "failed\n");
+			read_path(task->pid, regs, path);
+			fprintf(report, "failed %s\n", path);
 			task->failing = true;
 			regs->orig_rax = (unsigned long long)-1;
 			ptrace(PTRACE_SETREGS, task->pid, NULL, regs);

@@ -55,7 +55,7 @@ NEVER = {("write", "anon_inode"), ("read", "pipe"), ("close", "pipe")}
 NOTICE = "stratovirt: Ctrl-A x ends the machine, Ctrl-A h shows help"  # to whoever sits at the terminal
 # What is told of errors that nobody foresaw may be the name of a function: then an object stands before it.
 NO_OBJECT = re.compile(r"stratovirt: (?!KVM_|memory)\w+: ")
-ATTEMPTS = 3  # to meet a call that another thread has moved
+SHIFTS = (0, 0, 1, -1, 2)  # in which place to meet a call: another thread, or memory, may have moved it
 
 
 class Call(NamedTuple):
@@ -82,6 +82,7 @@ class Outcome(NamedTuple):
     """What became of a start."""
 
     failed: bool  # the call did fail
+    path: str  # of that call
     hang: bool
     status: int
     others: tuple[int, ...]  # of other processes that ended
@@ -142,8 +143,8 @@ class Start:
         """Start with a call that fails; None when it was not met again."""
         error = ERRORS.get(call.name, errno.EIO)
         assert error is not None
-        for _ in range(ATTEMPTS):
-            outcome = self._run(call, error)
+        for shift in SHIFTS:
+            outcome = self._run(call._replace(place=call.place + shift), error)
             if outcome.failed:
                 return outcome
         return None
@@ -173,10 +174,12 @@ class Start:
         return self._outcome(done, sane=sane)
 
     def _outcome(self, done: subprocess.CompletedProcess[bytes], *, sane: bool) -> Outcome:
-        lines = [line.split() for line in (self.folder / "report").read_text().splitlines()]
+        lines = [line.split() for line in (self.folder / "report").read_text(errors="replace").splitlines()]
         ends = {int(words[1]): int(words[2]) for words in lines if words[0] == "ended"}
+        failed = [words for words in lines if words[0] == "failed"]
         return Outcome(
-            ["failed"] in lines,
+            bool(failed),
+            " ".join(failed[0][1:]) if failed else "",
             ["hang"] in lines,
             ends.pop(0, -1),
             tuple(ends.values()),
@@ -187,11 +190,8 @@ class Start:
         )
 
 
-def complaints(outcome: Outcome, machine: Machine, path: str = "") -> list[str]:
-    """Return what is wrong with an outcome: nothing, for a start that failed as it should or carried on.
-
-    `path` is that of the call which failed.
-    """
+def complaints(outcome: Outcome, machine: Machine) -> list[str]:
+    """Return what is wrong with an outcome: nothing, for a start that failed as it should or carried on."""
     lines = [line for line in outcome.errors.splitlines() if line != NOTICE]
     messages = [line for line in lines if line.startswith("stratovirt: ")]
     wrong = {
@@ -208,7 +208,7 @@ def complaints(outcome: Outcome, machine: Machine, path: str = "") -> list[str]:
         "no next step": outcome.status != 0 and not any(line.startswith("  hint: ") for line in lines),
         "it names a function and no object": outcome.status != 0 and any(map(NO_OBJECT.match, messages)),
         "it does not name the object": outcome.status != 0
-        and not all(word in " ".join(messages) for word in machine.words_for(path)),
+        and not all(word in " ".join(messages) for word in machine.words_for(outcome.path)),
         "the parent's status is not true": machine.background
         and (outcome.status == 0) != (bool(outcome.others) and not any(outcome.others)),
     }
@@ -249,7 +249,7 @@ def run(folder: Path, kind: type[Machine], calls: list[Call], *, background: boo
                 if outcome is None:
                     continue
                 met.append(call)
-                wrong = complaints(outcome, machine, call.path)
+                wrong = complaints(outcome, machine)
                 if wrong:
                     found.append(f"{call}: {'; '.join(wrong)}: {outcome.errors[-700:]!r}")
         return found
