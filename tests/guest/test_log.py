@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.guest import tiny
-from tests.guest.hostile import DEVICES
 from tests.guest.measured import Answers, Machine
+from tests.guest.prey import DEVICES, UNIX_VSOCK
 from tests.guest.vmm import Qmp, Vmm
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def test_a_guest_that_begins_for_ever_fills_no_log_and_delays_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STRATOVIRT_LOG_LEVEL", "trace")
-    with Machine(tmp_path, "storm", "3000", cpus=1, devices=DEVICES, timeout=60) as machine:
+    with Machine(tmp_path, "storm", "3000", cpus=1, devices=DEVICES + UNIX_VSOCK, timeout=60) as machine:
         answers = Answers(machine)
         begin = time.monotonic()
         while b"@sound" not in machine.vmm.output:

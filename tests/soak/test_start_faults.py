@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif(os.uname().machine != "x86_64", reason="the registers of x86"),
 ]
 WAYS = pytest.mark.parametrize("background", [False, True], ids=["at a terminal", "in the background"])
-OTHERS = 150  # calls that are those of Flags too; in a rig each start takes 2 s
+OTHERS = 40  # calls that are those of Flags too; in a rig each start takes 2 s
 
 
 @WAYS
