@@ -7,17 +7,20 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.guest import tiny
+from tests.guest.tap import HEADER
 from tests.guest.vmm import COMMAND, Qmp, Vmm
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 pytestmark = [
@@ -36,13 +39,14 @@ def flags(folder: Path, guest: str, *more: str | Path) -> list[str]:
     return [str(word) for word in words]
 
 
-def launch(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def launch(*words: str, fds: Sequence[int] = (), **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=TIMEOUT_S,
+        pass_fds=fds,
         env={**os.environ, **variables},
     )
 
@@ -83,6 +87,42 @@ def test_the_parent_ends_well_when_the_machine_runs_and_serves(tmp_path: Path) -
         qmp.call("quit")
         wait_for_end(pid)
     assert sorted(os.listdir(tmp_path)) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_a_machine_in_the_background_and_leaves_nothing(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    launch(*flags(tmp_path, "spin", "-daemonize", "-pidfile", tmp_path / "pid"))
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, number)
+    wait_for_end(pid)
+
+    assert sorted(os.listdir(tmp_path)) == []
+
+
+def test_a_card_on_an_inherited_descriptor_works_in_the_background(tmp_path: Path) -> None:
+    wire, card = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    frame = bytes(12) + HEADER + b"there and back" * 8  # the first 12 bytes: struct virtio_net_hdr_v1
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    more = ["-drive", f"id=d,file={tmp_path / 'disk'},direct=off", "-device", "virtio-blk-device,drive=d"]
+    more += ["-netdev", f"id=n,fds={card.fileno()}", "-device", "virtio-net-device,netdev=n,id=n"]
+    with wire, card:
+        launch(
+            *flags(tmp_path, "serves", "-daemonize", "-pidfile", tmp_path / "pid", *more),
+            fds=[card.fileno()],
+        )
+        pid = int((tmp_path / "pid").read_text())
+        wire.settimeout(0.1)
+        end = time.monotonic() + TIMEOUT_S
+        back = b""
+        while back != frame:
+            assert time.monotonic() < end
+            with suppress(TimeoutError):  # those that come before the link is up are lost
+                wire.send(frame)
+                back = wire.recv(2048)
+        os.kill(pid, signal.SIGTERM)
+        wait_for_end(pid)
 
 
 def test_the_parent_ends_with_the_failure_of_its_child(tmp_path: Path) -> None:
