@@ -20,7 +20,9 @@ SWITCHES = [
 
 
 def readelf(*options: str, file: str = _core.__file__) -> str:
-    return subprocess.run(["readelf", "-W", *options, file], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["readelf", "-W", *options, file], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def missing(file: str) -> list[str]:

@@ -81,9 +81,9 @@ static void the_module_serves_until_a_reset(void)
 static void what_the_module_refuses_is_told_by_its_reason_and_the_driver_resets(void)
 {
 	static const unsigned long requests[] = {
-	    VHOST_SET_FEATURES,   VHOST_SET_MEM_TABLE,  VHOST_SET_VRING_NUM,  VHOST_SET_VRING_BASE,
-	    VHOST_SET_VRING_ADDR, VHOST_SET_VRING_KICK, VHOST_SET_VRING_ERR, VHOST_SET_VRING_CALL,
-	    VHOST_VSOCK_SET_RUNNING};
+	    VHOST_SET_FEATURES,   VHOST_SET_MEM_TABLE,  VHOST_SET_VRING_NUM,
+	    VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR, VHOST_SET_VRING_KICK,
+	    VHOST_SET_VRING_ERR,  VHOST_SET_VRING_CALL, VHOST_VSOCK_SET_RUNNING};
 
 	for (uint32_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
 		struct guest g = vhost_open();

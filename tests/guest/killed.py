@@ -57,7 +57,7 @@ def kill_after(records: int, folder: Path, image: Path, *, direct: bool) -> tupl
 
     Return what it found, and acknowledged last.
     """
-    moment = random.Random(records).randrange(300)  # in bytes that it says  # noqa: S311
+    moment = random.Random(records).randrange(300)  # in bytes that it says
     with machine(folder, image, direct=direct) as vmm:
         (found,) = numbers(vmm.read_until(b"ACK "), "FOUND")
         heard = len(vmm.read_until(f"ACK {found + records}\r\n".encode())) + moment

@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.guest.faulty import FSYNC, READ, WRITE, FaultyDisk
-from tests.guest.machines import MIB, RECORD_SECTORS, SECTOR, acknowledged, disk, empty_image, lost_records, obeying, started
+from tests.guest.machines import (
+    MIB,
+    RECORD_SECTORS,
+    SECTOR,
+    acknowledged,
+    disk,
+    empty_image,
+    lost_records,
+    obeying,
+    started,
+)
 from tests.guest.shims import DiskFaults
 from tests.guest.vmm import Qmp
 

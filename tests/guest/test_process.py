@@ -7,20 +7,20 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import time
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt.virtio.tap import open_named
 from tests.guest import tiny
-from tests.guest.tap import HEADER
+from tests.guest.tap import Tap
 from tests.guest.vmm import COMMAND, Qmp, Vmm
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 pytestmark = [
@@ -102,27 +102,41 @@ def test_a_signal_ends_a_machine_in_the_background_and_leaves_nothing(
 
 
 def test_a_card_on_an_inherited_descriptor_works_in_the_background(tmp_path: Path) -> None:
-    wire, card = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    frame = bytes(12) + HEADER + b"there and back" * 8  # the first 12 bytes: struct virtio_net_hdr_v1
     (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    more = ["-drive", f"id=d,file={tmp_path / 'disk'},direct=off", "-device", "virtio-blk-device,drive=d"]
-    more += ["-netdev", f"id=n,fds={card.fileno()}", "-device", "virtio-net-device,netdev=n,id=n"]
-    with wire, card:
-        launch(
-            *flags(tmp_path, "serves", "-daemonize", "-pidfile", tmp_path / "pid", *more),
-            fds=[card.fileno()],
+    profile = tmp_path / "vm.toml"
+    with closing_tap("b") as tap:
+        (fd,) = open_named("test", tap.name, 1)
+        profile.write_text(
+            f"""
+            version = 1
+            boot.kernel = "{tiny.build("serves")}"
+            process = {{ daemonize = true, pidfile = "pid" }}
+            drive.d = {{ file = "disk", direct = false }}
+            vsock = {{ guest_cid = 3, backend = "unix", socket = "vsock" }}
+            net.n.fds = [{fd}]
+            """
         )
+        begun = launch("run", str(profile), fds=[fd])
+        os.close(fd)
+        assert begun.returncode == 0, begun.stderr
         pid = int((tmp_path / "pid").read_text())
-        wire.settimeout(0.1)
-        end = time.monotonic() + TIMEOUT_S
-        back = b""
-        while back != frame:
-            assert time.monotonic() < end
-            with suppress(TimeoutError):  # those that come before the link is up are lost
-                wire.send(frame)
-                back = wire.recv(2048)
+        echoes = tap.echoes(TIMEOUT_S)
         os.kill(pid, signal.SIGTERM)
         wait_for_end(pid)
+
+    assert echoes
+
+
+@contextmanager
+def closing_tap(letter: str) -> Iterator[Tap]:
+    """Yield a tap that goes at the end."""
+    tap = Tap(letter)
+    if tap.missing:
+        pytest.skip(tap.missing)
+    try:
+        yield tap
+    finally:
+        tap.delete()
 
 
 def test_the_parent_ends_with_the_failure_of_its_child(tmp_path: Path) -> None:

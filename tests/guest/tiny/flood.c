@@ -1,7 +1,7 @@
 #include "disk.h"
 
-/* Keeps as many writes in flight as it has slots, each of a record of its own, and says which are done: in what
- * order the disk likes.
+/* Keeps as many writes in flight as it has slots, each of a record of its own, and says which are done: in
+ * what order the disk likes.
  */
 
 #define SLOTS   32u
@@ -9,10 +9,7 @@
 #define SECTORS 2048u
 
 #define table ((volatile struct desc *)0x4000000)
-#define given                                                                                                \
-	((volatile struct {                                                                                  \
-		uint16_t flags, index, ring[SIZE], used_event;                                               \
-	} *)0x4001000)
+#define given ((volatile struct { uint16_t flags, index, ring[SIZE], used_event; } *)0x4001000)
 #define done                                                                                                 \
 	((volatile struct {                                                                                  \
 		uint16_t flags, index;                                                                       \
