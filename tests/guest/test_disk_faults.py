@@ -340,7 +340,7 @@ def test_quit_with_many_writes_in_flight_loses_none_that_was_done(
     image = empty_image(tmp_path / "disk")
     faults = DiskFaults(tmp_path, no_uring=no_uring)
     with started("flood", tmp_path, *disk(image, direct=direct), env=faults.variables) as vmm:
-        while vmm.output.count(b"done ") < IN_FLIGHT * 4:
+        while vmm.output.count(b"\n") < IN_FLIGHT * 4:
             vmm.read_more("too few writes are done")
         ask_to_quit(vmm, tmp_path)
         status, output, errors = vmm.finish()
