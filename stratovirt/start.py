@@ -113,7 +113,10 @@ def _log_start(document: Vm) -> None:
     from stratovirt import log
 
     state = "waits for cont" if document.process.freeze else "runs"
-    log.info(f"the machine {state}: {document.to_data()}")
+    data = document.to_data()
+    if document.boot.cmdline is not None:  # it may hold what nobody else is to read
+        data["boot"] = {**data["boot"], "cmdline": f"({len(document.boot.cmdline)} characters)"}
+    log.info(f"the machine {state}: {data}")
 
 
 def _settle() -> None:

@@ -80,7 +80,8 @@ def decode(
 
 
 def _broken(data: tuple[int, ...]) -> str:
-    return f"the guest broke queue {data[0]} (reason {data[1]}); it needs a reset{_before(data)}"
+    queue = "a queue that vhost serves" if data[0] == lib.SV_QUEUE_OF_VHOST else f"queue {data[0]}"
+    return f"the guest broke {queue} (reason {data[1]}); it needs a reset{_before(data)}"
 
 
 def _vhost_failed(data: tuple[int, ...]) -> str:
@@ -126,7 +127,7 @@ def _io_error(device: str, drive: str, data: tuple[int, ...]) -> Event:
     reason = os.strerror(error)
     return Event(
         "io-error",
-        f"{device}: {operation} at sector {sector}: {reason}",
+        f"{device}: {operation} at sector {sector}: {reason}{_before(data[1:])}",
         reason,
         device=drive,
         operation=operation,

@@ -19,18 +19,21 @@ SWITCHES = [
 ]  # fmt: skip
 
 
-def readelf(*options: str) -> str:
-    done = subprocess.run(
-        ["readelf", "-W", *options, _core.__file__], capture_output=True, text=True, check=True
-    )
-    return done.stdout
+def readelf(*options: str, file: str = _core.__file__) -> str:
+    return subprocess.run(
+        ["readelf", "-W", *options, file], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def missing(file: str) -> list[str]:
+    """Return what a binary of the core was compiled without."""
+    said = readelf("-p", ".GCC.command.line", file=file)
+    assert "-fno-stack-protector" not in said
+    return [switch for switch in SWITCHES if switch not in said]
 
 
 def test_it_was_compiled_with_every_protection() -> None:
-    said = readelf("-p", ".GCC.command.line")
-
-    assert [switch for switch in SWITCHES if switch not in said] == []
-    assert "-fno-stack-protector" not in said
+    assert missing(_core.__file__) == []
 
 
 def test_checks_of_the_stack_and_of_sizes_are_called() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +14,7 @@ from shutil import copytree, ignore_patterns
 import pytest
 
 from stratovirt import __version__
+from tests.contract.test_hardening import missing, readelf
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = ignore_patterns(
@@ -67,6 +69,16 @@ def test_the_wheel_carries_data_rooms_and_no_sources_of_the_core(wheel: Path) ->
     assert any(name.startswith("stratovirt/core/_core.") and name.endswith(".so") for name in names)
     assert [name for name in names if name.endswith((".c", ".h"))] == []
     assert {name.split("/")[0].split("-")[0] for name in names} == {"stratovirt"}
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="needs readelf")
+def test_the_core_in_a_wheel_was_compiled_with_every_protection(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (core,) = [name for name in archive.namelist() if name.endswith(".so")]
+        archive.extract(core, tmp_path)
+
+    assert missing(str(tmp_path / core)) == []
+    assert "BIND_NOW" in readelf("-d", file=str(tmp_path / core))
 
 
 def test_an_installed_wheel_runs_and_finds_its_data(wheel: Path, tmp_path: Path) -> None:

@@ -67,6 +67,13 @@ static void try_it(void)
 		syscall(__NR_fcntl, 0, F_SETOWN, 1);
 	else if (strcmp(attempt, "x32") == 0)
 		syscall(0x40000000 | __NR_getpid);
+#ifdef __x86_64__
+	else if (strcmp(attempt, "i386") == 0) {
+		long number = 4; /* write(2) there, stat(2) here */
+
+		__asm__ volatile("int $0x80" : "+a"(number) : "b"(1), "c"(words), "d"(0) : "memory");
+	}
+#endif
 	else
 		syscall(__NR_write, STDOUT_FILENO, "allowed\n", 8);
 }

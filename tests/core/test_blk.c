@@ -298,6 +298,7 @@ static void an_image_that_was_cut_fails_and_is_told_once_a_second(void)
 {
 	struct driver d = started(ALL_FEATURES);
 	struct sv_event event;
+	uint64_t untold;
 
 	CHECK(ftruncate(d.image, 512 * 10 + 100) == 0);
 	EQUAL(request(&d, T_IN, 9, DATA, 512), 0);
@@ -311,7 +312,16 @@ static void an_image_that_was_cut_fails_and_is_told_once_a_second(void)
 	EQUAL(event.data[0], ENODATA);
 	EQUAL(event.data[1], T_IN);
 	EQUAL(event.data[2], 10);
+	EQUAL(event.data[3], 0);
 	EQUAL(next_event(&d).kind, 0);
+	/* The next one that is told says how many were not. */
+	for (untold = 2;; untold++) {
+		EQUAL(request(&d, T_IN, 10, DATA, 512), 1);
+		event = next_event(&d);
+		if (event.kind == SV_EVENT_IO_ERROR)
+			break;
+	}
+	EQUAL(event.data[3], untold);
 	driver_close(&d);
 }
 

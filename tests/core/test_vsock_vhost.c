@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 
 static unsigned long refused; /* the request that the module refuses; 0 for none */
+static int lost;              /* what VHOST_SET_VRING_ERR said last */
 static int served;            /* what VHOST_VSOCK_SET_RUNNING said last */
 
 int ioctl(int fd, unsigned long number, ...)
@@ -27,6 +28,8 @@ int ioctl(int fd, unsigned long number, ...)
 		*(uint64_t *)argument = ALL_FEATURES;
 	if (number == VHOST_VSOCK_SET_RUNNING)
 		served = *(int *)argument;
+	if (number == VHOST_SET_VRING_ERR)
+		lost = ((struct vhost_vring_file *)argument)->fd;
 	return 0;
 }
 
@@ -78,8 +81,9 @@ static void the_module_serves_until_a_reset(void)
 static void what_the_module_refuses_is_told_by_its_reason_and_the_driver_resets(void)
 {
 	static const unsigned long requests[] = {
-	    VHOST_SET_FEATURES,   VHOST_SET_MEM_TABLE,  VHOST_SET_VRING_NUM,  VHOST_SET_VRING_BASE,
-	    VHOST_SET_VRING_ADDR, VHOST_SET_VRING_KICK, VHOST_SET_VRING_CALL, VHOST_VSOCK_SET_RUNNING};
+	    VHOST_SET_FEATURES,   VHOST_SET_MEM_TABLE,  VHOST_SET_VRING_NUM,
+	    VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR, VHOST_SET_VRING_KICK,
+	    VHOST_SET_VRING_ERR,  VHOST_SET_VRING_CALL, VHOST_VSOCK_SET_RUNNING};
 
 	for (uint32_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
 		struct guest g = vhost_open();
@@ -99,6 +103,36 @@ static void what_the_module_refuses_is_told_by_its_reason_and_the_driver_resets(
 		EQUAL(next_event(&g.d).kind, 0);
 		vhost_close(&g);
 	}
+}
+
+/* As the kernel does when a ring makes no sense to it. */
+static void give_up(struct guest *g)
+{
+	uint64_t one = 1;
+
+	CHECK(write(lost, &one, sizeof(one)) == sizeof(one));
+	settle(&g->d);
+}
+
+static void a_ring_that_the_module_gives_up_is_told_and_the_driver_resets(void)
+{
+	struct guest g = vhost_open();
+	struct sv_event event;
+
+	start(&g);
+	give_up(&g);
+	EQUAL(reg_read(&g.d, R_STATUS) & S_NEEDS_RESET, S_NEEDS_RESET);
+	EQUAL(served, 0);
+	event = next_event(&g.d);
+	EQUAL(event.kind, SV_EVENT_DEVICE_BROKEN);
+	EQUAL(event.data[0], SV_QUEUE_OF_VHOST);
+	reg_write(&g.d, R_STATUS, 0);
+	give_up(&g); /* too late: nobody drives the device */
+	start(&g);
+	EQUAL(reg_read(&g.d, R_STATUS), S_READY | S_DRIVER_OK);
+	EQUAL(served, 1);
+	EQUAL(next_event(&g.d).kind, 0);
+	vhost_close(&g);
 }
 
 static void a_driver_that_tries_again_and_again_is_told_of_once_a_second(void)
@@ -137,6 +171,7 @@ int main(int argc, char **argv)
 {
 	RUN(the_module_serves_until_a_reset);
 	RUN(what_the_module_refuses_is_told_by_its_reason_and_the_driver_resets);
+	RUN(a_ring_that_the_module_gives_up_is_told_and_the_driver_resets);
 	RUN(a_driver_that_tries_again_and_again_is_told_of_once_a_second);
 	RUN(a_queue_that_the_driver_left_out_is_its_own_fault);
 	return 0;

@@ -58,8 +58,17 @@ class Limited:
         """Words before a command that let it run inside."""
         return ["sh", "-c", f'echo $$ >"{self.path}/cgroup.procs" && exec "$@"', "sh"]
 
+    def times_full(self) -> int:
+        """Return how often the limit was met: something had to go before something else could come."""
+        if self._first_version:
+            return int((self.path / "memory.failcnt").read_text())
+        return self._events()["max"]
+
     def kills(self) -> int:
         """Return how many processes the kernel has ended for the limit."""
+        return self._events()["oom_kill"]
+
+    def _events(self) -> dict[str, int]:
         name = "memory.oom_control" if self._first_version else "memory.events"
-        lines = (self.path / name).read_text().splitlines()
-        return int(dict(line.split() for line in lines)["oom_kill"])
+        lines = [line.split() for line in (self.path / name).read_text().splitlines()]
+        return {word: int(count) for word, count in lines}

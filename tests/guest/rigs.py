@@ -20,7 +20,7 @@ CLAIMS = Path("build/guests.claims")
 TIMEOUT_S = 2400
 COMMAND = f"""
     -m tests.rig linux --writable build --timeout {TIMEOUT_S} --
-    .venv/bin/python -m pytest -v --durations=10 -m "linux and not soak" tests/guest
+    .venv/bin/python -m pytest -v --durations=60 -m "linux and not soak" tests/guest
 """
 RIG_GIB = 7  # of a host's free memory, for each rig
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import signal
 import subprocess
 import time
 from contextlib import ExitStack, closing, suppress
@@ -14,12 +15,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.guest.faulty import FSYNC, READ, WRITE, FaultyDisk
-from tests.guest.machines import MIB, acknowledged, disk, empty_image, lost_records, obeying, started
+from tests.guest.machines import (
+    MIB,
+    RECORD_SECTORS,
+    SECTOR,
+    acknowledged,
+    disk,
+    empty_image,
+    lost_records,
+    obeying,
+    started,
+)
 from tests.guest.shims import DiskFaults
 from tests.guest.vmm import Qmp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.guest.vmm import Vmm
 
@@ -29,6 +40,8 @@ MEMORY = 256 * MIB
 USED_INDEX = 0x3002002  # of virtio.h: used->index
 FLUSH = 1 << 9  # VIRTIO_BLK_F_FLUSH
 IO_ERROR = 1  # VIRTIO_BLK_S_IOERR
+ENDING = (signal.SIGTERM, signal.SIGINT)
+IN_FLIGHT = 32  # of flood.c
 HELD_S = 0.3  # how long a flush is held back: many times what one takes
 ENGINES = pytest.mark.parametrize("no_uring", [0, 1], ids=["io_uring", "plain calls"])
 
@@ -318,8 +331,47 @@ def test_quit_while_the_disk_is_busy_ends_at_once_and_every_completed_write_is_t
 
 
 @ENGINES
-def test_quit_waits_for_a_flush_that_the_host_holds_back(
-    no_uring: int, slow_disk: tuple[Path, Path], tmp_path: Path
+@pytest.mark.parametrize("direct", [False, True], ids=["page cache", "O_DIRECT"])
+def test_quit_with_many_writes_in_flight_loses_none_that_was_done(
+    direct: bool,  # noqa: FBT001
+    no_uring: int,
+    tmp_path: Path,
+) -> None:
+    image = empty_image(tmp_path / "disk")
+    faults = DiskFaults(tmp_path, no_uring=no_uring)
+    with started("flood", tmp_path, *disk(image, direct=direct), env=faults.variables) as vmm:
+        while vmm.output.count(b"\n") < IN_FLIGHT * 4:
+            vmm.read_more("too few writes are done")
+        ask_to_quit(vmm, tmp_path)
+        status, output, errors = vmm.finish()
+    numbers = [int(line.split()[1], 16) for line in output[: output.rfind(b"\n")].splitlines()]
+
+    assert (status, errors) == (0, "")
+    assert len(numbers) >= IN_FLIGHT * 4
+    assert b"fail" not in output
+    assert [number for number in numbers if not holds(image, number)] == []
+
+
+def holds(image: Path, number: int) -> bool:
+    """Tell whether a record, or a later one at its place, is on the disk, and whole."""
+    sector = image.read_bytes()[number % RECORD_SECTORS * SECTOR :][:SECTOR]
+    found = int.from_bytes(sector[:8], "little")
+    return sector == sector[:8] * (SECTOR // 8) and found >= number and (found - number) % RECORD_SECTORS == 0
+
+
+def ask_to_quit(vmm: Vmm, folder: Path) -> None:
+    with closing(Qmp(folder / "qmp", vmm.deadline)) as qmp:
+        qmp.call("quit")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [ask_to_quit, *(lambda vmm, _folder, s=s: vmm.process.send_signal(s) for s in ENDING)],
+    ids=["quit", *(s.name for s in ENDING)],
+)
+@ENGINES
+def test_an_end_waits_for_a_flush_that_the_host_holds_back(
+    no_uring: int, end: Callable[[Vmm, Path], None], slow_disk: tuple[Path, Path], tmp_path: Path
 ) -> None:
     device, folder = slow_disk
     faults = DiskFaults(tmp_path, no_uring=no_uring)
@@ -331,8 +383,7 @@ def test_quit_waits_for_a_flush_that_the_host_holds_back(
             before = used.index
             vmm.type(b"f\n")
             assert used.stays(before)
-            with closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp:
-                qmp.call("quit")
+            end(vmm, tmp_path)
             with pytest.raises(subprocess.TimeoutExpired):
                 vmm.process.wait(HELD_S)
         finally:

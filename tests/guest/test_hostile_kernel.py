@@ -55,6 +55,7 @@ def test_vhost_and_direct_disks_and_huge_pages_survive_an_attack(
     assert used > 0
     assert min(attack.frames) > 0
     assert prey.heard > 0
+    assert "the guest broke a queue that vhost serves" in attack.log
     attack.check()
     assert attack.marks(b"windows ") >= WINDOWS
     assert attack.marks(b"sound ") == attack.marks(b"windows ")

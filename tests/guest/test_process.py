@@ -9,15 +9,18 @@ import select
 import signal
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt.virtio.tap import open_named
 from tests.guest import tiny
+from tests.guest.tap import Tap
 from tests.guest.vmm import COMMAND, Qmp, Vmm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 pytestmark = [
@@ -36,13 +39,14 @@ def flags(folder: Path, guest: str, *more: str | Path) -> list[str]:
     return [str(word) for word in words]
 
 
-def launch(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def launch(*words: str, fds: Sequence[int] = (), **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *words],
         capture_output=True,
         text=True,
         check=False,
         timeout=TIMEOUT_S,
+        pass_fds=fds,
         env={**os.environ, **variables},
     )
 
@@ -83,6 +87,56 @@ def test_the_parent_ends_well_when_the_machine_runs_and_serves(tmp_path: Path) -
         qmp.call("quit")
         wait_for_end(pid)
     assert sorted(os.listdir(tmp_path)) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_a_machine_in_the_background_and_leaves_nothing(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    launch(*flags(tmp_path, "spin", "-daemonize", "-pidfile", tmp_path / "pid"))
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(pid, number)
+    wait_for_end(pid)
+
+    assert sorted(os.listdir(tmp_path)) == []
+
+
+def test_a_card_on_an_inherited_descriptor_works_in_the_background(tmp_path: Path) -> None:
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    profile = tmp_path / "vm.toml"
+    with closing_tap("b") as tap:
+        (fd,) = open_named("test", tap.name, 1)
+        profile.write_text(
+            f"""
+            version = 1
+            boot.kernel = "{tiny.build("serves")}"
+            process = {{ daemonize = true, pidfile = "pid" }}
+            drive.d = {{ file = "disk", direct = false }}
+            vsock = {{ guest_cid = 3, backend = "unix", socket = "vsock" }}
+            net.n.fds = [{fd}]
+            """
+        )
+        begun = launch("run", str(profile), fds=[fd])
+        os.close(fd)
+        assert begun.returncode == 0, begun.stderr
+        pid = int((tmp_path / "pid").read_text())
+        echoes = tap.echoes(TIMEOUT_S)
+        os.kill(pid, signal.SIGTERM)
+        wait_for_end(pid)
+
+    assert echoes
+
+
+@contextmanager
+def closing_tap(letter: str) -> Iterator[Tap]:
+    """Yield a tap that goes at the end."""
+    tap = Tap(letter)
+    if tap.missing:
+        pytest.skip(tap.missing)
+    try:
+        yield tap
+    finally:
+        tap.delete()
 
 
 def test_the_parent_ends_with_the_failure_of_its_child(tmp_path: Path) -> None:

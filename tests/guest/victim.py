@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.guest.counts import Counts
@@ -14,12 +15,12 @@ from tests.guest.vmm import Qmp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
     from types import TracebackType
 
 TIMEOUT_S = 60
 SERVED_S = 0.1  # how soon the next client has its answer
 GROWTH_KIB = 1024
+PEAK_KIB = 48 << 10  # at any moment of an attack: a message is at most 4 MiB of text
 STATUS = b'{"execute":"query-status"}'
 DEVICES = """
 [drive.d0]
@@ -44,6 +45,9 @@ class Victim:
         self._us = Thread(os.getpid(), os.getpid())
         self._use_once()
         self.before = self._counts()
+        # Linux, filesystems/proc.rst, 3.3: what comes from here on counts for the peak.
+        Path(f"/proc/{self.machine.pid}/clear_refs").write_text("5")
+        self._resident = self._peak_kib()
 
     def __enter__(self) -> Victim:
         return self
@@ -94,6 +98,11 @@ class Victim:
         qmp.close()
         return counts
 
+    def _peak_kib(self) -> int:
+        status = Path(f"/proc/{self.machine.pid}/status").read_text()
+        (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        return int(line.split()[1])
+
     def _waited(self) -> float:
         return self.machine.control.times()[1] + self._us.times()[1]
 
@@ -126,6 +135,7 @@ class Victim:
         after = self._counts()
         assert (after.descriptors, after.threads) == (self.before.descriptors, self.before.threads)
         assert after.private_kib - self.before.private_kib < self.growth_kib
+        assert self._peak_kib() - self._resident < PEAK_KIB
         qmp = self.connect()
         qmp.call("quit")
         qmp.close()

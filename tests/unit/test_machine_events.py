@@ -65,6 +65,13 @@ def test_a_queue_that_the_guest_broke_is_not_the_hosts_doing() -> None:
     assert told.text == "vsock 'v': the guest broke queue 1 (reason 6); it needs a reset, 2 times before"
 
 
+def test_vhost_does_not_say_which_of_its_queues_the_guest_broke() -> None:
+    told = event(lib.SV_EVENT_DEVICE_BROKEN, 3, lib.SV_QUEUE_OF_VHOST, 6)
+
+    assert told.kind == "device-broken"
+    assert told.text == "vsock 'v': the guest broke a queue that vhost serves (reason 6); it needs a reset"
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

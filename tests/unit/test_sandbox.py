@@ -114,10 +114,11 @@ def test_a_filter_that_forbids_the_last_words_too_ends_the_process_all_the_same(
     assert status == STATUS
 
 
+@pytest.mark.parametrize("convention", ["x32", "i386"])
 @pytest.mark.parametrize("kind", THREADS)
 @pytest.mark.skipif(sys.platform != "linux" or sandbox.number_of("read") != 0, reason="is about x86")
-def test_a_call_by_another_convention_ends_the_process(kind: str, tmp_path: Path) -> None:
-    assert attempt(kind, "x32", tmp_path) == (-31, "", "")
+def test_a_call_by_another_convention_ends_the_process(kind: str, convention: str, tmp_path: Path) -> None:
+    assert attempt(kind, convention, tmp_path) == (-31, "", "")
 
 
 @pytest.mark.parametrize("kind", THREADS)

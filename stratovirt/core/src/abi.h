@@ -25,9 +25,11 @@ struct sv_event {
 /* source: device; data[0]: queue, data[1]: why (enum virtq_error), data[2]: times before that were not told
  */
 #define SV_EVENT_DEVICE_BROKEN 3
-#define SV_EVENT_IO_ERROR      4 /* source: device; data: errno, operation, sector */
-#define SV_EVENT_SERIAL_ROOM   5 /* the receiver of the serial port takes bytes again */
-#define SV_EVENT_LOST          6 /* data[0]: events that did not fit */
+#define SV_QUEUE_OF_VHOST      0xffffffff /* as data[0]: the host's kernel does not say which */
+#define SV_EVENT_IO_ERROR                                                                                    \
+	4 /* source: device; data: errno, operation, sector, times before that were not told */
+#define SV_EVENT_SERIAL_ROOM 5 /* the receiver of the serial port takes bytes again */
+#define SV_EVENT_LOST        6 /* data[0]: events that did not fit */
 /* Only after sv_trace(); source: device; data: SV_DRIVER_*, two words of it, and how many steps before were
  * not told: more than a few in ten seconds are only counted. */
 #define SV_EVENT_DRIVER 7

@@ -120,6 +120,7 @@ struct blk {
 	struct io_source timer; /* fires when a limit allows the next request */
 	struct blk_limits limits;
 	uint64_t last_report; /* time of the last SV_EVENT_IO_ERROR, in ns; 0 for none */
+	uint64_t unreported;  /* faults of the host since then */
 
 	/* the image */
 	int fd; /* -1 for none */

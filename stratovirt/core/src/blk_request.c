@@ -30,9 +30,13 @@ static void report(struct blk_request *request, int error)
 				 .data = {(uint64_t)error, request->type, request->sector}};
 	uint64_t now = clock_now();
 
-	if (blk->last_report != 0 && now - blk->last_report < REPORT_INTERVAL_NS)
+	if (blk->last_report != 0 && now - blk->last_report < REPORT_INTERVAL_NS) {
+		blk->unreported++;
 		return;
+	}
+	event.data[3] = blk->unreported;
 	blk->last_report = now;
+	blk->unreported = 0;
 	events_post(&blk->device.vm->events, &event);
 }
 

@@ -61,6 +61,10 @@ int vhost_give_queue(int fd, struct virtio_queue *queue, uint32_t index)
 	if (error == 0)
 		error = request(fd, VHOST_SET_VRING_KICK, &file);
 	if (error == 0) {
+		file.fd = queue->device->lost.fd;
+		error = request(fd, VHOST_SET_VRING_ERR, &file);
+	}
+	if (error == 0) {
 		file.fd = queue->device->irq_fd;
 		error = request(fd, VHOST_SET_VRING_CALL, &file);
 	}

@@ -15,8 +15,10 @@
 	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |                        \
 	 VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_FAILED)
 
-static void close_queue_fds(struct sv_virtio *device)
+static void close_fds(struct sv_virtio *device)
 {
+	if (device->lost.fd >= 0)
+		close(device->lost.fd);
 	for (uint32_t i = 0; i < device->queue_count; i++)
 		if (device->queues[i].kick.fd >= 0)
 			close(device->queues[i].kick.fd);
@@ -50,6 +52,22 @@ static int open_queue(struct sv_virtio *device, uint32_t index, uint32_t max_siz
 	return iothread_add(device->io, &queue->kick, EPOLLIN | EPOLLET);
 }
 
+static void on_lost(void *context, uint32_t epoll_events);
+
+static int open_fds(struct sv_virtio *device, const struct virtio_plan *plan)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < plan->queue_count && error == 0; i++) {
+		device->queue_count++;
+		error = open_queue(device, i, plan->queue_size);
+	}
+	if (error < 0 || !device->external)
+		return error;
+	device->lost.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return device->lost.fd < 0 ? -errno : iothread_add(device->io, &device->lost, EPOLLIN | EPOLLET);
+}
+
 int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_plan *plan)
 {
 	int error;
@@ -65,13 +83,11 @@ int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_
 	device->config = plan->config;
 	device->config_size = plan->config_size;
 	device->irq_fd = -1;
-	for (uint32_t i = 0; i < plan->queue_count; i++) {
-		device->queue_count++;
-		error = open_queue(device, i, plan->queue_size);
-		if (error < 0) {
-			close_queue_fds(device); /* and with them their place in the epoll */
-			return error;
-		}
+	device->lost = (struct io_source){.fd = -1, .run = on_lost, .context = device};
+	error = open_fds(device, plan);
+	if (error < 0) {
+		close_fds(device); /* and with them their place in the epoll */
+		return error;
 	}
 	pthread_mutex_init(&device->lock, NULL);
 	pthread_mutex_init(&device->config_lock, NULL);
@@ -81,7 +97,7 @@ int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_
 
 void virtio_free(struct sv_virtio *device)
 {
-	close_queue_fds(device);
+	close_fds(device);
 	if (device->irq_fd >= 0)
 		close(device->irq_fd);
 	pthread_mutex_destroy(&device->config_lock);
@@ -177,6 +193,8 @@ static void activate_here(void *context)
 		}
 		queue->runs = true;
 	}
+	if (device->external && read(device->lost.fd, &stale, sizeof(stale)) < 0)
+		stale = 0; /* and neither does what became of the driver before */
 	if (device->ops->activate)
 		device->ops->activate(device);
 }
@@ -210,6 +228,27 @@ static void stop_all_here(void *context)
 
 	for (uint32_t i = 0; i < device->queue_count; i++)
 		stop_queue(&device->queues[i]);
+}
+
+static bool runs(const struct sv_virtio *device)
+{
+	for (uint32_t i = 0; i < device->queue_count; i++)
+		if (device->queues[i].runs)
+			return true;
+	return false;
+}
+
+/* Whoever serves the rings has given one up. An event from before a reset has left nothing to be read. */
+static void on_lost(void *context, uint32_t epoll_events)
+{
+	struct sv_virtio *device = context;
+	uint64_t count;
+
+	(void)epoll_events;
+	if (read(device->lost.fd, &count, sizeof(count)) < 0 || !runs(device) || virtio_is_stopping(device))
+		return;
+	stop_all_here(device);
+	virtio_broken(device, SV_QUEUE_OF_VHOST, VIRTQ_BAD_RING);
 }
 
 /* Has the I/O thread stop what it does for the device; it sees `stopping` between two requests. */

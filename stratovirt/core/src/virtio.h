@@ -70,10 +70,11 @@ struct sv_virtio {
 	struct sv_vm *vm;
 	const struct virtio_ops *ops;
 	struct sv_iothread *io;
-	uint32_t id;      /* in events */
-	uint64_t offered; /* features */
-	bool external;    /* the host's kernel serves the rings: see virtio_plan */
-	uint8_t *config;  /* under config_lock, once the driver can see it */
+	uint32_t id;           /* in events */
+	uint64_t offered;      /* features */
+	bool external;         /* the host's kernel serves the rings: see virtio_plan */
+	struct io_source lost; /* external: whoever serves the rings says here that he cannot go on; or -1 */
+	uint8_t *config;       /* under config_lock, once the driver can see it */
 	uint32_t config_size;
 	pthread_mutex_t config_lock; /* a leaf of the lock order: any thread, for a copy only */
 	uint32_t queue_count;
@@ -107,8 +108,9 @@ struct virtio_plan {
 	uint32_t queue_size;
 	void *config; /* part of the device; virtio_change_config() changes it */
 	uint32_t config_size;
-	/* Somebody else serves the rings (vhost): he reads the kick eventfds, and writes irq_fd for what he
-	 * used. There is no telling when he did, so InterruptStatus always says that a buffer was used. */
+	/* Somebody else serves the rings (vhost): he reads the kick eventfds, writes irq_fd for what he used,
+	 * and `lost` when a ring makes no sense. There is no telling when he did, so InterruptStatus always
+	 * says that a buffer was used. */
 	bool external;
 };
 

@@ -1,5 +1,8 @@
 #include "disk.h"
 
+#define MUCH      0x8000000 /* nobody touches it: the guest has 256 MiB */
+#define MUCH_SIZE (1u << 20)
+
 #define LINE_STATUS 5
 #define DATA_READY  1
 #define CMOS_INDEX  0x70
@@ -58,6 +61,8 @@ static uint64_t obey(uint8_t command, uint64_t number)
 		return *(volatile uint64_t *)buffer;
 	case 'f':
 		return request(4, 0);
+	case 'm': /* writes a MiB of nothing from this sector on */
+		return request_with(1, number, MUCH, MUCH_SIZE);
 	case 't': /* touches a page */
 		*(volatile uint64_t *)number = number;
 		return *(volatile uint64_t *)number;

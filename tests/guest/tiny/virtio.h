@@ -149,7 +149,7 @@ static inline void offer(uint16_t head)
 }
 
 /* One request of 512 bytes; returns the status that the device wrote, 0x100 when it broke instead. */
-static inline uint32_t request(uint32_t type, uint64_t sector)
+static inline uint32_t request_with(uint32_t type, uint64_t sector, uint64_t data, uint32_t length)
 {
 	uint16_t before = used->index;
 
@@ -157,13 +157,18 @@ static inline uint32_t request(uint32_t type, uint64_t sector)
 	header->sector = sector;
 	status_byte = 0xee;
 	set_desc(0, (uint64_t)header, 16, NEXT, 1);
-	set_desc(1, (uint64_t)buffer, 512, type == 0 ? NEXT | WRITE : NEXT, 2);
+	set_desc(1, data, length, type == 0 ? NEXT | WRITE : NEXT, 2);
 	set_desc(2, (uint64_t)&status_byte, 1, WRITE, 0);
 	offer(0);
 	while (used->index == before)
 		if (reg_read(STATUS) & NEEDS_RESET)
 			return 0x100;
 	return status_byte;
+}
+
+static inline uint32_t request(uint32_t type, uint64_t sector)
+{
+	return request_with(type, sector, (uint64_t)buffer, 512);
 }
 
 #endif
