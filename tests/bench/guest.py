@@ -20,10 +20,11 @@ from tests.guest import programs
 from tests.guest.linux import SMALL, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     Figures = dict[str, float]
     Pairs = dict[str, list[tuple[float, float]]]
+    Rows = list[tuple[str, str, list[tuple[float, float]]]]
 
 RUNS = 5
 SECONDS = 1.5
@@ -62,40 +63,65 @@ class Load:
         *,
         profile: str = "",
         qemu: tuple[str, ...] = (),
-        initrd: str = "initrd",
     ) -> None:
         self.variant = variant
-        self.initrd = initrd
         self.cmdline = words(script, end="hang", more="quiet")
         self.profile = profile
         self.qemu = qemu
 
 
-def pairs(runs: int) -> Iterator[tuple[str, str, list[tuple[float, float]]]]:
-    """Yield name, unit and pairs of (ours, QEMU's)."""
-    found: Pairs = {}
-    with tempfile.TemporaryDirectory(dir=os.environ.get("STRATOVIRT_RIG_SCRATCH")) as folder, tap():
-        place = Path(folder)
+def disks(runs: int) -> Rows:
+    """Return what the disks' requests take, and the boot of their guests."""
+    with _place() as place:
         programs.initrd_with(SMALL[1], place / "initrd", "disk_load")
-        programs.initrd_with(SMALL[1], place / "with-iperf3", "net_load", more=programs.from_host("iperf3"))
         image = place / "disk"
         image.write_bytes(os.urandom(1 << 20) * IMAGE_MIB)
-        for load in (*_disks(image), *_cards()):
-            for _ in range(runs):
-                both = [_measured(command(load, place)) for command in (ours, qemu)]
-                for name in both[0]:
-                    if load.initrd != "initrd" and not name.startswith("net"):
-                        continue  # a larger initramfs takes longer to unpack
-                    label = f"{name}, {load.variant}" if name.startswith(("disk", "net")) else name
-                    found.setdefault(label, []).append((both[0][name], both[1][name]))
-        idle = [_idle(command(Load("idle", ""), place)) for command in (ours, qemu)]
-    for number, name in enumerate(("without its vCPU", "with it")):
-        found[f"CPU of an idle guest's process, {name}, {IDLE_S:.0f} s"] = [
-            (idle[0][number], idle[1][number])
-        ]
-    for name, values in found.items():
-        unit = "%" if name.startswith("CPU") else "s" if name.startswith(("boot", "guest clock")) else "us"
-        yield name, unit, values
+        return _rows(_pairs(_disks(image), place, runs))
+
+
+def cards(runs: int) -> Rows:
+    """Return what the cards' streams and round trips take."""
+    with _place() as place, tap():
+        programs.initrd_with(SMALL[1], place / "initrd", "net_load", more=programs.from_host("iperf3"))
+        found = _pairs(_cards(), place, runs)
+        # A larger initramfs takes longer to unpack: the boot is the disks' figure.
+        return _rows({name: values for name, values in found.items() if name.startswith("net")})
+
+
+def idle(_runs: int) -> Rows:
+    """Return what an idle guest costs."""
+    with _place() as place:
+        programs.initrd_with(SMALL[1], place / "initrd")
+        shares = [_idle(command(Load("idle", ""), place)) for command in (ours, qemu)]
+    return [
+        (f"CPU of an idle guest's process, {name}, {IDLE_S:.0f} s", "%", [(shares[0][i], shares[1][i])])
+        for i, name in enumerate(("without its vCPU", "with it"))
+    ]
+
+
+@contextmanager
+def _place() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("STRATOVIRT_RIG_SCRATCH")) as folder:
+        yield Path(folder)
+
+
+def _pairs(loads: Iterable[Load], place: Path, runs: int) -> Pairs:
+    """Return pairs of (ours, QEMU's) by name."""
+    found: Pairs = {}
+    for load in loads:
+        for _ in range(runs):
+            both = [_measured(command(load, place)) for command in (ours, qemu)]
+            for name in both[0]:
+                label = f"{name}, {load.variant}" if name.startswith(("disk", "net")) else name
+                found.setdefault(label, []).append((both[0][name], both[1][name]))
+    return found
+
+
+def _rows(found: Pairs) -> Rows:
+    return [
+        (name, "s" if name.startswith(("boot", "guest clock")) else "us", values)
+        for name, values in found.items()
+    ]
 
 
 def _disks(image: Path) -> Iterator[Load]:
@@ -128,7 +154,7 @@ def _cards() -> Iterator[Load]:
         netdev = f"tap,id=card,ifname={TAP},script=no,downscript=no,vhost={'on' if vhost else 'off'}"
         flags = ("-netdev", netdev, "-device", "virtio-net-device,netdev=card")
         variant = "vhost" if vhost else "tap"
-        yield Load(variant, "\n".join(lines), profile=profile, qemu=flags, initrd="with-iperf3")
+        yield Load(variant, "\n".join(lines), profile=profile, qemu=flags)
 
 
 @contextmanager
@@ -162,7 +188,7 @@ drive_slots = 0
 net_slots = 0
 [boot]
 kernel = "{SMALL[0]}"
-initrd = "{folder / load.initrd}"
+initrd = "{folder / "initrd"}"
 cmdline = "{load.cmdline}"
 [serial]
 {load.profile}
@@ -177,7 +203,7 @@ def qemu(load: Load, folder: Path) -> list[str]:
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
         "-accel", "kvm", "-no-reboot", "-name", "guest,debug-threads=on",
         "-M", "microvm,x-option-roms=off,rtc=on", "-cpu", "host", "-smp", "1", "-m", "256M",
-        "-kernel", str(SMALL[0]), "-initrd", str(folder / load.initrd), "-append", load.cmdline,
+        "-kernel", str(SMALL[0]), "-initrd", str(folder / "initrd"), "-append", load.cmdline,
         "-serial", "stdio", *load.qemu,
     ]  # fmt: skip
 
