@@ -44,7 +44,6 @@ class Balloon(VirtioDevice):
         maximum=86_400,
         on="none",
     )
-
     iothread: str | None = text("I/O thread that serves the balloon", pattern="name", default=None, on="none")
 
     def realize(self, name: str, chassis: Chassis) -> None:

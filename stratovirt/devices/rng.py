@@ -28,7 +28,6 @@ class Rng(Device):
     bytes_per_sec: int | None = integer(
         "Bytes each second at most", default=None, minimum=64, maximum=999_999_999, key="bytes_per_sec"
     )
-
     iothread: str | None = text("I/O thread that serves the device", pattern="name", default=None, on="none")
 
     def transport(self) -> str:

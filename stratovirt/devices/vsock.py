@@ -48,7 +48,6 @@ class Vsock(VirtioDevice):
         default=None,
         on="none",
     )
-
     iothread: str | None = text(
         "I/O thread that serves the streams; without effect with vhost",
         pattern="name",

@@ -33,8 +33,7 @@ class Event:
     """`text` is for a reader.
 
     `kind`: shutdown, vcpu-failed, device-broken, io-error, host-error, serial-room, balloon, balloon-kept,
-    driver or lost. Of an io-error, `cause` is the host's word for it,
-    `device` the drive and `error` the errno.
+    driver or lost. Of an io-error, `cause` is the host's word for it, `device` the drive, `error` the errno.
     """
 
     __slots__ = ("cause", "device", "error", "kind", "operation", "text")
@@ -81,15 +80,15 @@ def decode(
 
 def _broken(data: tuple[int, ...]) -> str:
     queue = "a queue that vhost serves" if data[0] == lib.SV_QUEUE_OF_VHOST else f"queue {data[0]}"
-    return f"the guest broke {queue} (reason {data[1]}); it needs a reset{_before(data)}"
+    return f"the guest broke {queue} (reason {data[1]}); it needs a reset{_before(data[2])}"
 
 
 def _vhost_failed(data: tuple[int, ...]) -> str:
-    return f"vhost refused its queues: {os.strerror(data[0])}; it needs a reset{_before(data)}"
+    return f"vhost refused its queues: {os.strerror(data[0])}; it needs a reset{_before(data[2])}"
 
 
-def _before(data: tuple[int, ...]) -> str:
-    return f", {data[2]} times before" if data[2] else ""
+def _before(times: int) -> str:
+    return f", {times} times before" if times else ""
 
 
 def _kept(data: tuple[int, ...]) -> str:
@@ -127,7 +126,7 @@ def _io_error(device: str, drive: str, data: tuple[int, ...]) -> Event:
     reason = os.strerror(error)
     return Event(
         "io-error",
-        f"{device}: {operation} at sector {sector}: {reason}{_before(data[1:])}",
+        f"{device}: {operation} at sector {sector}: {reason}{_before(data[3])}",
         reason,
         device=drive,
         operation=operation,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tests.guest import tiny
-from tests.guest.vmm import Vmm
+from tests.guest.vmm import Qmp, Vmm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,3 +63,9 @@ def lost_records(image: Path, number: int) -> list[int]:
             if later != record + RECORD_SECTORS:  # begun, and not acknowledged
                 lost.append(record)
     return lost
+
+
+def ask_to_quit(vmm: Vmm, folder: Path) -> None:
+    """End a machine by QMP."""
+    with closing(Qmp(folder / "qmp", vmm.deadline)) as qmp:
+        qmp.call("quit")

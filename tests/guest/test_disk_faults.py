@@ -1,4 +1,4 @@
-"""What a disk's guest is told, and when: flushes, faults of the host, ends in the middle of writes."""
+"""What a disk's guest is told, and when: flushes, faults of the host, ends that wait for a flush."""
 
 from __future__ import annotations
 
@@ -15,18 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.guest.faulty import FSYNC, READ, WRITE, FaultyDisk
-from tests.guest.machines import (
-    MIB,
-    RECORD_SECTORS,
-    SECTOR,
-    acknowledged,
-    disk,
-    empty_image,
-    lost_records,
-    obeying,
-    started,
-)
-from tests.guest.shims import DiskFaults
+from tests.guest.machines import MIB, ask_to_quit, disk, empty_image, obeying
+from tests.guest.shims import ENGINES, DiskFaults
 from tests.guest.vmm import Qmp
 
 if TYPE_CHECKING:
@@ -41,9 +31,7 @@ USED_INDEX = 0x3002002  # of virtio.h: used->index
 FLUSH = 1 << 9  # VIRTIO_BLK_F_FLUSH
 IO_ERROR = 1  # VIRTIO_BLK_S_IOERR
 ENDING = (signal.SIGTERM, signal.SIGINT)
-IN_FLIGHT = 32  # of flood.c
 HELD_S = 0.3  # how long a flush is held back: many times what one takes
-ENGINES = pytest.mark.parametrize("no_uring", [0, 1], ids=["io_uring", "plain calls"])
 
 
 def run(*words: str | Path) -> str:
@@ -309,61 +297,6 @@ def test_a_full_file_system_is_no_space_and_room_makes_the_disk_work_again(
 # Ends in the middle of writes.
 
 
-@ENGINES
-def test_quit_while_the_disk_is_busy_ends_at_once_and_every_completed_write_is_there(
-    no_uring: int, tmp_path: Path
-) -> None:
-    image = empty_image(tmp_path / "disk")
-    faults = DiskFaults(tmp_path, no_uring=no_uring)
-    with started("records", tmp_path, *disk(image), env=faults.variables) as vmm:
-        vmm.read_until(b"ack 0000000000000020\n")
-        begun = time.monotonic()
-        with closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp:
-            qmp.call("quit")
-        status, output, errors = vmm.finish()
-        took = time.monotonic() - begun
-    number = acknowledged(output)
-
-    assert (status, errors) == (0, "")
-    assert number >= 0x20
-    assert lost_records(image, number) == []
-    assert took < 5
-
-
-@ENGINES
-@pytest.mark.parametrize("direct", [False, True], ids=["page cache", "O_DIRECT"])
-def test_quit_with_many_writes_in_flight_loses_none_that_was_done(
-    direct: bool,  # noqa: FBT001
-    no_uring: int,
-    tmp_path: Path,
-) -> None:
-    image = empty_image(tmp_path / "disk")
-    faults = DiskFaults(tmp_path, no_uring=no_uring)
-    with started("flood", tmp_path, *disk(image, direct=direct), env=faults.variables) as vmm:
-        while vmm.output.count(b"\n") < IN_FLIGHT * 4:
-            vmm.read_more("too few writes are done")
-        ask_to_quit(vmm, tmp_path)
-        status, output, errors = vmm.finish()
-    numbers = [int(line.split()[1], 16) for line in output[: output.rfind(b"\n")].splitlines()]
-
-    assert (status, errors) == (0, "")
-    assert len(numbers) >= IN_FLIGHT * 4
-    assert b"fail" not in output
-    assert [number for number in numbers if not holds(image, number)] == []
-
-
-def holds(image: Path, number: int) -> bool:
-    """Tell whether a record, or a later one at its place, is on the disk, and whole."""
-    sector = image.read_bytes()[number % RECORD_SECTORS * SECTOR :][:SECTOR]
-    found = int.from_bytes(sector[:8], "little")
-    return sector == sector[:8] * (SECTOR // 8) and found >= number and (found - number) % RECORD_SECTORS == 0
-
-
-def ask_to_quit(vmm: Vmm, folder: Path) -> None:
-    with closing(Qmp(folder / "qmp", vmm.deadline)) as qmp:
-        qmp.call("quit")
-
-
 @pytest.mark.parametrize(
     "end",
     [ask_to_quit, *(lambda vmm, _folder, s=s: vmm.process.send_signal(s) for s in ENDING)],
@@ -393,18 +326,3 @@ def test_an_end_waits_for_a_flush_that_the_host_holds_back(
     assert (status, errors) == (0, "")
     assert not (tmp_path / "qmp").exists()
     assert int.from_bytes(device.read_bytes()[5 * 512 :][:8], "little") == 5
-
-
-@pytest.mark.parametrize("after", [1, 7, 40, 150])
-def test_what_the_guest_saw_flushed_survives_a_kill(after: int, tmp_path: Path) -> None:
-    image = empty_image(tmp_path / "disk")
-    with started("records", tmp_path, *disk(image)) as vmm:
-        vmm.read_until(b"ack %016x\n" % after)
-        vmm.process.kill()
-        output = vmm.finish()[1]
-
-    number = acknowledged(output)
-    assert number >= after
-    assert lost_records(image, number) == []
-    with obeying(tmp_path, *disk(image)) as next_one:  # no manual step: socket and lock are free
-        assert next_one.ask(f"r {after:x}") == after

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stratovirt.virtio import tap as taps
 from tests.guest.counts import Counts
 from tests.guest.machines import MIB, acknowledged, empty_image, lost_records
 from tests.guest.measured import Equipment, Machine
 from tests.guest.prey import DISK
 from tests.guest.tap import Tap
 from tests.guest.vmm import Qmp
+from tests.soak.cards import CARD, replace_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,16 +130,8 @@ class Day:
     def _replace_card(self, qmp: Qmp, *, by_name: bool) -> None:
         assert self._tap is not None
         assert self._tap.echoes(self._machine.vmm.left())
-        qmp.call("device_del", id=self._card)
-        self._card = "card"
-        if by_name:
-            qmp.call("netdev_add", id=self._card, ifname=self._tap.name)
-        else:
-            (opened,) = taps.open_named("test", self._tap.name, 1)
-            qmp.pass_fd(opened, "tap")
-            os.close(opened)
-            qmp.call("netdev_add", id=self._card, fds="tap")
-        qmp.call("device_add", id=self._card, driver="virtio-net-mmio", addr="0x0")
+        replace_card(qmp, self._card, self._tap.name, by_name=by_name)
+        self._card = CARD
         assert self._tap.echoes(self._machine.vmm.left())
         time.sleep(PAUSE_S)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import time
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stratovirt.virtio import tap as taps
 from tests.guest.counts import Counts
 from tests.guest.linux import SMALL, words
 from tests.guest.machines import MIB, empty_image
 from tests.guest.programs import initrd_with
 from tests.guest.tap import Tap
 from tests.guest.vmm import Qmp, Vmm
+from tests.soak.cards import CARD, replace_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,18 +115,8 @@ class Cycle:
             time.sleep(0.005)
 
     def _replace_card(self, qmp: Qmp, *, by_name: bool) -> None:
-        qmp.call("device_del", id=self._card)
-        self._card = "card"
-        if by_name:
-            qmp.call("netdev_add", id=self._card, ifname=self._tap.name)
-        else:
-            (opened,) = taps.open_named("test", self._tap.name, 1)
-            qmp.pass_fd(opened, "unused")
-            qmp.pass_fd(opened, "tap")
-            os.close(opened)
-            qmp.call("closefd", fdname="unused")
-            qmp.call("netdev_add", id=self._card, fds="tap")
-        qmp.call("device_add", id=self._card, driver="virtio-net-mmio", addr="0x0")
+        replace_card(qmp, self._card, self._tap.name, by_name=by_name)
+        self._card = CARD
 
     def _stream(self) -> None:
         """Have Linux echo what it is sent; while its program starts anew nobody listens."""

@@ -14,8 +14,10 @@ from tests.guest.machines import acknowledged, disk, empty_image, lost_records, 
 from tests.guest.vmm import Qmp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from tests.guest.vmm import Vmm
 
 pytestmark = [pytest.mark.kvm, pytest.mark.soak]
 
@@ -31,8 +33,22 @@ def few_cores() -> Iterator[int]:
     """Keep this process, and what it starts, on two cores; yield how many there are of them."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[:CORES])
-    yield len(cores[:CORES])
-    os.sched_setaffinity(0, cores)
+    try:
+        yield len(cores[:CORES])
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def asked(clients: Sequence[Qmp], machines: Sequence[Vmm]) -> Iterator[float]:
+    """Ask every machine again and again; yield the seconds until each answer."""
+    for _ in range(ROUNDS):
+        for client in clients:
+            begun = time.monotonic()
+            assert client.call("query-status")["status"] == "running"
+            yield time.monotonic() - begun
+        for vmm in machines:
+            vmm.read_available()
+        time.sleep(1)
 
 
 def test_twenty_machines_that_write_all_the_time_answer_for_a_minute(
@@ -49,20 +65,11 @@ def test_twenty_machines_that_write_all_the_time_answer_for_a_minute(
         clients = [
             stack.enter_context(closing(Qmp(folder / "qmp", vmm.deadline))) for folder, vmm in machines
         ]
-        times = []
-        for _ in range(ROUNDS):
-            for client in clients:
-                begun = time.monotonic()
-                assert client.call("query-status")["status"] == "running"
-                times.append(time.monotonic() - begun)
-            for _, vmm in machines:
-                vmm.read_available()
-            time.sleep(1)
+        times = sorted(asked(clients, [vmm for _, vmm in machines]))
         private = [private_kib(vmm.process.pid) for _, vmm in machines]
         for client in clients:
             client.call("quit")
         ends = [vmm.finish() for _, vmm in machines]
-    times.sort()
     records = [acknowledged(output) for _, output, _ in ends]
     record_property("machines", f"{MACHINES} on {cores} cores")
     record_property("private memory of all", f"{sum(private) >> 10} MiB")

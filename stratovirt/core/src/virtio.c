@@ -6,10 +6,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "clock.h"
-
-#define TELL_AGAIN_NS CLOCK_SECOND
-
 /* Bits that a driver may set; it never clears one but by a reset. */
 #define DRIVER_BITS                                                                                          \
 	(VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |                        \
@@ -52,8 +48,6 @@ static int open_queue(struct sv_virtio *device, uint32_t index, uint32_t max_siz
 	return iothread_add(device->io, &queue->kick, EPOLLIN | EPOLLET);
 }
 
-static void on_lost(void *context, uint32_t epoll_events);
-
 static int open_fds(struct sv_virtio *device, const struct virtio_plan *plan)
 {
 	int error = 0;
@@ -83,7 +77,7 @@ int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_
 	device->config = plan->config;
 	device->config_size = plan->config_size;
 	device->irq_fd = -1;
-	device->lost = (struct io_source){.fd = -1, .run = on_lost, .context = device};
+	device->lost = (struct io_source){.fd = -1, .run = virtio_on_lost, .context = device};
 	error = open_fds(device, plan);
 	if (error < 0) {
 		close_fds(device); /* and with them their place in the epoll */
@@ -125,48 +119,6 @@ bool virtio_is_stopping(struct sv_virtio *device)
 void virtio_process_later(struct sv_virtio *device, uint32_t queue)
 {
 	irq_raise(device->queues[queue].kick.fd);
-}
-
-/* Tells Python, at most once a second for each device: a guest can reset and break it for ever, and each
- * event costs the control thread more than it costs the guest. */
-static void tell_broken(struct sv_virtio *device, struct sv_event *event)
-{
-	uint64_t now = clock_now();
-
-	if (device->broken_told != 0 && now - device->broken_told < TELL_AGAIN_NS) {
-		device->broken_untold++;
-		return;
-	}
-	event->source = device->id;
-	event->data[2] = device->broken_untold;
-	device->broken_told = now;
-	device->broken_untold = 0;
-	events_post(&device->vm->events, event);
-}
-
-/* VIRTIO 1.2, 2.1.2: tells the driver, once; no queue is served until it resets the device. */
-static void ask_for_reset(struct sv_virtio *device, struct sv_event *event)
-{
-	for (uint32_t i = 0; i < device->queue_count; i++)
-		device->queues[i].runs = false;
-	if (atomic_exchange(&device->needs_reset, true))
-		return;
-	tell_broken(device, event);
-	virtio_interrupt(device, VIRTIO_INTERRUPT_CONFIG);
-}
-
-void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error why)
-{
-	struct sv_event event = {.kind = SV_EVENT_DEVICE_BROKEN, .data = {queue, why}};
-
-	ask_for_reset(device, &event);
-}
-
-void virtio_refused(struct sv_virtio *device, int error)
-{
-	struct sv_event event = {.kind = SV_EVENT_VHOST_FAILED, .data = {(uint64_t)error}};
-
-	ask_for_reset(device, &event);
 }
 
 static void activate_here(void *context)
@@ -222,33 +174,12 @@ static void stop_one_here(void *context)
 			virtio_process_later(device, i);
 }
 
-static void stop_all_here(void *context)
+void virtio_stop_here(void *context)
 {
 	struct sv_virtio *device = context;
 
 	for (uint32_t i = 0; i < device->queue_count; i++)
 		stop_queue(&device->queues[i]);
-}
-
-static bool runs(const struct sv_virtio *device)
-{
-	for (uint32_t i = 0; i < device->queue_count; i++)
-		if (device->queues[i].runs)
-			return true;
-	return false;
-}
-
-/* Whoever serves the rings has given one up. An event from before a reset has left nothing to be read. */
-static void on_lost(void *context, uint32_t epoll_events)
-{
-	struct sv_virtio *device = context;
-	uint64_t count;
-
-	(void)epoll_events;
-	if (read(device->lost.fd, &count, sizeof(count)) < 0 || !runs(device) || virtio_is_stopping(device))
-		return;
-	stop_all_here(device);
-	virtio_broken(device, SV_QUEUE_OF_VHOST, VIRTQ_BAD_RING);
 }
 
 /* Has the I/O thread stop what it does for the device; it sees `stopping` between two requests. */
@@ -264,7 +195,7 @@ void virtio_stop(struct sv_virtio *device)
 	/* Before DRIVER_OK the I/O thread has nothing of the device: most resets cost no switch of threads.
 	 */
 	if (device->status & VIRTIO_STATUS_DRIVER_OK)
-		stop_on_io_thread(device, stop_all_here, device);
+		stop_on_io_thread(device, virtio_stop_here, device);
 }
 
 static void reset(struct sv_virtio *device)

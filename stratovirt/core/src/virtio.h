@@ -138,6 +138,10 @@ void virtio_interrupt(struct sv_virtio *device, uint32_t cause);
 void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error why);
 /* The host's kernel does not serve the device, for this errno; the driver is told in the same way. */
 void virtio_refused(struct sv_virtio *device, int error);
+/* Stops all queues; the context is the device. */
+void virtio_stop_here(void *context);
+/* The handler of `lost`; the context is the device. */
+void virtio_on_lost(void *context, uint32_t epoll_events);
 bool virtio_is_stopping(struct sv_virtio *device);
 /* Has process() called again after other sources had their turn. */
 void virtio_process_later(struct sv_virtio *device, uint32_t queue);

@@ -8,6 +8,8 @@ import struct
 import subprocess
 from pathlib import Path
 
+import pytest
+
 SOURCES = Path(__file__).parent
 BUILT = Path(__file__).parents[3] / "build" / "shims"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"]
@@ -22,6 +24,9 @@ def build(name: str) -> Path:
         BUILT.mkdir(parents=True, exist_ok=True)
         subprocess.run(["gcc", *FLAGS, "-o", str(library), str(source)], check=True)
     return library
+
+
+ENGINES = pytest.mark.parametrize("no_uring", [0, 1], ids=["io_uring", "plain calls"])
 
 
 class DiskFaults:
