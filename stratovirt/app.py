@@ -196,8 +196,10 @@ def translate(
 
 @app.command()
 def init() -> None:
-    """Print a profile to start from."""
-    typer.echo(Path(room("profiles"), "microvm.toml").read_text(), nl=False)
+    """Print a profile to start from: its images lie beside it."""
+    text = Path(room("profiles"), "microvm.toml").read_text()
+    text = text.replace("../build/guest/", "").replace("../schemas", room("schemas"))
+    typer.echo(text, nl=False)
 
 
 @app.command()

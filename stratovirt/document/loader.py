@@ -61,7 +61,12 @@ class Source:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise UnreadableError(f"read profile {path}", error, _HINT) from error
+            hint = (
+                _HINT
+                if os.path.exists(path)
+                else "is the path right? `stratovirt init` prints a profile to start from"
+            )
+            raise UnreadableError(f"read profile {path}", error, hint) from error
         return cls.decode(path, raw, LANGUAGES.get(os.path.splitext(path)[1].lower(), "toml"))
 
     @classmethod

@@ -197,7 +197,11 @@ def test_show_prints_flags_that_translate_reads_back() -> None:
 
 def test_schema_and_init_print_what_they_promise() -> None:
     assert json.loads(call("schema", "drive")[1])["title"] == "drive"
-    assert call("init")[1].startswith("#:schema")
+    profile = call("init")[1]
+    schema, _, rest = profile.partition("\n")
+    assert Path(schema.removeprefix("#:schema ")).is_file()
+    assert 'kernel = "small-bzImage"' in rest  # beside the profile, wherever that is
+    assert ".." not in profile
     assert "SV102" in call("explain", "sv102")[1]
 
 
