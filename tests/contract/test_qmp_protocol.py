@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt.control.qmp.server import CLIENTS_AT_MOST
 from tests.unit.control.served import Client, Served
 
 if TYPE_CHECKING:
@@ -209,7 +210,8 @@ def test_a_request_without_its_end_is_told_at_half_close(client: Client) -> None
     assert error_of(error) == ("GenericError", "invalid JSON: the message has no end")
 
 
-def test_clients_are_served_in_turn(served: Served, client: Client) -> None:
+def test_clients_without_a_place_are_served_in_turn(served: Served, client: Client) -> None:
+    served.fill(CLIENTS_AT_MOST - 1)
     waiting = [served.knock() for _ in range(3)]
     for index, other in enumerate(waiting):
         other.send(f'{{"execute":"query-status","id":{index}}}')
@@ -223,10 +225,13 @@ def test_clients_are_served_in_turn(served: Served, client: Client) -> None:
     assert answers == [0, 1, 2]
 
 
-def test_only_the_connected_client_hears_of_events(served: Served, client: Client) -> None:
+def test_only_connected_clients_hear_of_events(served: Served, client: Client) -> None:
+    others = served.fill(CLIENTS_AT_MOST - 1)
     waiting = served.knock()
     client.ask('{"execute":"stop"}')
     client.close()
+
+    assert {other.receive()["event"] for other in others} == {"STOP"}
 
     assert "QMP" in waiting.receive()
     assert "return" in waiting.ask(STATUS)

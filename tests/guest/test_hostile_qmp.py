@@ -16,7 +16,7 @@ import pytest
 from stratovirt.virtio import tap as tun
 from tests.contract.mutations import DONE
 from tests.guest.replacer import Replacer
-from tests.guest.victim import STATUS, Victim, read_to_the_end, send_all, sent_until_refused
+from tests.guest.victim import SERVED_S, STATUS, Victim, read_to_the_end, send_all, sent_until_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,14 @@ def test_a_client_that_never_reads_is_disconnected(victim: Victim) -> None:
     request = b'{"execute":"query-status","id":"' + b"x" * 60_000 + b'"}'
     with victim.knock() as client:
         assert sent_until_refused(client, request, 40 * MIB) < 40 * MIB
+
+
+def test_a_client_that_reads_nothing_and_stays_delays_nobody(victim: Victim) -> None:
+    victim.growth_kib = 12 << 10
+    with victim.knock(), victim.knock() as deaf:
+        for _ in range(30):  # more than a socket holds, less than it is disconnected for
+            deaf.sendall(b'{"execute":"query-status","id":"' + b"x" * 60_000 + b'"}')
+        assert victim.served_s() < SERVED_S
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"execute":"query-sta', STATUS, STATUS * 50])
@@ -103,19 +111,21 @@ def test_a_hundred_megabytes_that_begin_nothing_are_errors(victim: Victim) -> No
 
 @pytest.mark.parametrize("said", [b"", STATUS, STATUS * 90, b"garbage", b"[" * 100_000, b"\0" * 100_000])
 def test_a_full_queue_of_clients_that_left_holds_nobody_up(said: bytes, victim: Victim) -> None:
-    first = victim.connect()
+    clients = victim.fill()
     for _ in range(QUEUED):
         with victim.knock() as client:
             client.setblocking(False)  # noqa: FBT003
             with contextlib.suppress(BlockingIOError):
                 client.send(said)
-    first.close()
+    for one in clients:
+        one.close()
 
 
 def test_clients_in_a_full_queue_are_served_one_after_another(victim: Victim) -> None:
-    first = victim.connect()
+    clients = victim.fill()
     queue = [victim.knock() for _ in range(QUEUED)]
-    first.close()
+    for one in clients:
+        one.close()
     for client in queue:
         with client, client.makefile("rb") as replies:
             assert b"QMP" in replies.readline()

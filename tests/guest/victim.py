@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stratovirt.control.qmp.server import CLIENTS_AT_MOST
 from tests.guest.counts import Counts
 from tests.guest.measured import Machine, Thread
 from tests.guest.vmm import Qmp
@@ -72,6 +73,10 @@ class Victim:
         """Connect as a proper client does."""
         return Qmp(self.path, self.machine.vmm.deadline)
 
+    def fill(self) -> list[Qmp]:
+        """Return clients in every place that the machine has."""
+        return [self.connect() for _ in range(CLIENTS_AT_MOST)]
+
     def served_s(self) -> float:
         """Return how long a new client waits for its first answer, without what was waited for a CPU."""
         waited = self._waited()
@@ -92,10 +97,11 @@ class Victim:
         assert b"broken" not in vmm.output
 
     def _counts(self) -> Counts:
-        """Return what the machine holds while one client is connected: those before it are gone for sure."""
-        qmp = self.connect()
+        """Return what the machine holds while every place is ours: who came before is gone for sure."""
+        clients = self.fill()
         counts = Counts(self.machine.pid)
-        qmp.close()
+        for client in clients:
+            client.close()
         return counts
 
     def _peak_kib(self) -> int:

@@ -25,7 +25,7 @@ def call(
     """
     connection = _Connection(socket_path, monotonic() + timeout)
     try:
-        connection.receive("QMP", hint="another client may be connected; a machine serves one at a time")
+        connection.receive("QMP", hint="other clients may hold all its places; QEMU has one")
         connection.execute("qmp_capabilities", {})
         return connection.execute(command, arguments or {})
     finally:

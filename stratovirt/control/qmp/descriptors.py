@@ -10,11 +10,15 @@ NAMED_AT_MOST = 256
 
 
 class Descriptors:
-    """Owns what clients passed, until somebody takes it. Names outlive the client that gave them."""
+    """Owns what a client passed, until somebody takes it. Names outlive it, and are common to all clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, named: dict[str, int]) -> None:
         self._received: list[int] = []
-        self._named: dict[str, int] = {}
+        self._named = named
+
+    def for_client(self) -> Descriptors:
+        """Return what another client passes; the names are the same ones."""
+        return Descriptors(self._named)
 
     def receive(self, fds: list[int]) -> None:
         """Own descriptors that came with a client's bytes; getfd names them in this order.

@@ -40,10 +40,17 @@ class Target:
         self, machine: ServedMachine, emit: Callable[[Event], None], end: Callable[[Event], None]
     ) -> None:
         self.machine = machine
-        self.descriptors = Descriptors()
+        self.descriptors = Descriptors({})
         self.shelf = Shelf()
         self.emit = emit
         self.end = end  # after the reply; the event says why
+
+    def for_client(self) -> Target:
+        """Return what one client's commands work on: its descriptors without a name are nobody else's."""
+        own = Target(self.machine, self.emit, self.end)
+        own.descriptors = self.descriptors.for_client()
+        own.shelf = self.shelf
+        return own
 
 
 class Command:

@@ -1,6 +1,8 @@
-"""Serves the clients of the QMP socket, one at a time; the others wait in the socket's queue.
+"""Serves the clients of the QMP socket, a few side by side; the others wait in the socket's queue.
 
-A client that has stopped reading keeps its place, as with QEMU, until another one wants it.
+Side by side, because a machine's owner and whoever looks into it are two, and because one that says nothing,
+or reads nothing, must not keep the next one waiting. Each has a greeting, descriptors and a rate of its own;
+events go to all. One that has stopped reading keeps its place until somebody needs it.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ if TYPE_CHECKING:
     from stratovirt.control.machine_protocol import ServedMachine
     from stratovirt.control.qmp.events import Event
 
+CLIENTS_AT_MOST = 4  # each may cost some 5 MiB (session.UNSENT_AT_MOST, framing.LONGEST_MESSAGE)
 RETRY_S = 0.1  # when the process has no descriptor left for a client
 
 
 class Server:
-    """Whoever is connected, and the door for the next."""
+    """Who is connected, and the door for the next."""
 
     def __init__(
         self,
@@ -37,15 +40,15 @@ class Server:
         self._listener = listener
         self._target = Target(machine, self.emit, end)
         self._balloon = Announcer(loop, self._target)
-        self._session: Session | None = None
+        self._sessions: list[Session] = []
         self._stall_s = stall_s
         self._open = True
-        self._wait_for_client()
+        self._keep_door()
 
     def emit(self, event: Event) -> None:
-        """Tell the connected client, if there is one."""
-        if self._session is not None:
-            self._session.emit(event)
+        """Tell every connected client."""
+        for session in tuple(self._sessions):
+            session.emit(event)
 
     def balloon_changed(self) -> None:
         """The guest changed its balloon: clients will be told."""
@@ -55,53 +58,73 @@ class Server:
         """Execute nothing more and let nobody in; what is being answered gets its answer."""
         self._open = False
         self._balloon.close()
-        self._loop.remove_reader(self._listener.fd)
-        if self._session is not None:
-            self._session.stop_requests()
+        self._keep_door()
+        for session in self._sessions:
+            session.stop_requests()
 
     def finish(self, on_sent: Callable[[], None]) -> bool:
-        """Tell whether the connected client has been sent everything; if not yet, call back when it has."""
+        """Tell whether every client has been sent everything; if not yet, call back when they have."""
         self.stop_requests()
-        return self._session is None or self._session.finish(on_sent)
+        slow = 0
+
+        def sent() -> None:
+            nonlocal slow
+            slow -= 1
+            if not slow:
+                on_sent()
+
+        for session in self._sessions:
+            slow += not session.finish(sent)
+        return not slow
 
     def close(self) -> None:
         """Hang up."""
         self._open = False
-        if self._session is not None:
-            self._session.close()
+        for session in tuple(self._sessions):
+            session.close()
         self._target.shelf.close()
         self._target.descriptors.close()
 
-    def _wait_for_client(self) -> None:
-        if self._session is not None:
-            log.debug("QMP: the client has gone")
-        self._session = None
-        if self._open:
+    def _keep_door(self) -> None:
+        """Let somebody in while there is a place, or one to be had from a client that does not read."""
+        if self._open and (self._has_place() or any(session.is_stalled for session in self._sessions)):
             self._loop.add_reader(self._listener.fd, self._accept)
+        else:
+            self._loop.remove_reader(self._listener.fd)
+
+    def _has_place(self) -> bool:
+        return len(self._sessions) < CLIENTS_AT_MOST
 
     def _accept(self) -> None:
+        if not self._has_place():
+            self._make_place()
+            return
         try:
             client = self._listener.accept()
         except OSError:
             self._loop.remove_reader(self._listener.fd)
-            self._loop.call_later(RETRY_S, self._wait_for_client)
+            self._loop.call_later(RETRY_S, self._keep_door)
             return
         if client is None:
             return
-        self._loop.remove_reader(self._listener.fd)
-        self._session = Session(
-            self._loop, client, self._target, self._wait_for_client, self._wait_for_another, self._stall_s
+        session = Session(
+            self._loop, client, self._target.for_client(), self._forget, self._keep_door, self._stall_s
         )
+        self._sessions.append(session)
         log.debug("QMP: a client has come")
-        self._session.start()
+        self._keep_door()
+        session.start()
 
-    def _wait_for_another(self) -> None:
-        """The client does not read: the next one to come takes its place."""
-        if self._open:
-            self._loop.add_reader(self._listener.fd, self._replace)
+    def _make_place(self) -> None:
+        """Have a client that does not read give its place; who waits is let in at the next turn."""
+        for session in self._sessions:
+            if session.is_stalled:
+                log.warn("QMP: a client that reads nothing was disconnected, for another one waits")
+                session.close()
+                return
+        self._keep_door()
 
-    def _replace(self) -> None:
-        self._loop.remove_reader(self._listener.fd)
-        if self._session is not None and self._session.is_stalled:
-            log.warn("QMP: a client that reads nothing was disconnected, for another one waits")
-            self._session.close()
+    def _forget(self) -> None:
+        log.debug("QMP: the client has gone")
+        self._sessions = [session for session in self._sessions if not session.is_closed]
+        self._keep_door()

@@ -63,7 +63,7 @@ class Session:
         self._framer = Framer()
         self._bucket = Bucket()
         self._unsent = bytearray()
-        self._closed = False
+        self.is_closed = False
         self._hears = True  # until the client sends nothing more
         self._obeys = True  # until the process ends
 
@@ -89,9 +89,9 @@ class Session:
 
     def close(self) -> None:
         """Hang up; what was not sent is lost."""
-        if self._closed:
+        if self.is_closed:
             return
-        self._closed = True
+        self.is_closed = True
         self._calm()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
@@ -115,7 +115,7 @@ class Session:
             return
         for message in self._framer.feed(data):
             self._answer(message)
-            if self._closed or not self._obeys:
+            if self.is_closed or not self._obeys:
                 return
 
     def _receive(self) -> bytes:
@@ -183,7 +183,7 @@ class Session:
         return execute(name, self._target, arguments)
 
     def _send(self, message: Message) -> None:
-        if self._closed:
+        if self.is_closed:
             return
         waits = bool(self._unsent)
         line = json_text.line(message)
@@ -216,7 +216,7 @@ class Session:
     def _expect_progress(self) -> None:
         """Give the client its time, from now on, to take something of what waits for it."""
         self._calm()
-        if self._unsent and not self._closed:
+        if self._unsent and not self.is_closed:
             self._patience = self._loop.call_later(self._stall_s, self._stall)
 
     def _calm(self) -> None:

@@ -13,6 +13,7 @@ import termios
 import time
 from typing import TYPE_CHECKING
 
+from stratovirt.control.qmp.server import CLIENTS_AT_MOST
 from tests.unit.control.fake_machine import GO_ON
 
 if TYPE_CHECKING:
@@ -146,6 +147,10 @@ class Served:
         client = self.knock()
         assert "QMP" in client.receive()
         return client
+
+    def fill(self, places: int = CLIENTS_AT_MOST) -> list[Client]:
+        """Return clients in so many places."""
+        return [self.connect() for _ in range(places)]
 
     def knock(self) -> Client:
         """Return a client that has connected, and may have to wait."""

@@ -1,8 +1,9 @@
-"""A QMP client that does not read what waits for it, and the one that comes next."""
+"""QMP clients side by side: what they share, and what one that does not read costs the next."""
 
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from stratovirt.control.listener import Listener
 from stratovirt.control.loop import Loop
 from stratovirt.control.qmp.events import BlockIoError
 from stratovirt.control.qmp.registry import Target
-from stratovirt.control.qmp.server import Server
+from stratovirt.control.qmp.server import CLIENTS_AT_MOST, Server
 from stratovirt.control.qmp.session import Session
 from stratovirt.document.vm import Vm
 from stratovirt.load import load
@@ -77,6 +78,13 @@ class Stage:
         self.loop.remove_reader(client.fileno())
         return data
 
+    def fill(self) -> list[socket.socket]:
+        """Return clients in every place that was free."""
+        clients = []
+        while len(self._clients) < CLIENTS_AT_MOST:
+            clients.append(self.connect())
+        return clients
+
     def serve(self, seconds: float) -> None:
         self.loop.call_later(seconds, self.loop.stop)
         self.loop.run()
@@ -98,9 +106,66 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield made
 
 
+def test_clients_are_served_side_by_side_and_all_are_told_of_events(stage: Stage) -> None:
+    clients = stage.fill()
+    for client in reversed(clients):
+        client.sendall(b'{"execute":"query-status"}')
+        assert b'"return"' in stage.read_until(client, b"\n")
+    stage.server.emit(EVENT)
+
+    assert len(clients) == CLIENTS_AT_MOST
+    for client in clients:
+        assert WORD in stage.read_until(client, b"\n")
+
+
+def test_clients_that_read_or_say_nothing_delay_nobody_while_there_is_a_place(tmp_path: Path) -> None:
+    with contextlib.closing(Stage(tmp_path / "qmp", 2 * TIMEOUT_S)) as stage:
+        stage.connect()
+        stage.tell_too_much()
+        for _ in range(CLIENTS_AT_MOST - 1):
+            stage.connect()
+
+
+def test_who_finds_no_place_waits_for_the_first_that_leaves(stage: Stage) -> None:
+    clients = stage.fill()
+    late = stage.knock()
+    stage.serve(SOON_S)
+    assert select.select([late], [], [], 0) == ([], [], [])
+    clients[1].close()
+
+    assert stage.read_until(late, b"\n").startswith(b'{"QMP"')
+
+
+def test_a_descriptor_is_its_clients_until_it_has_a_name_and_then_everybodys(stage: Stage) -> None:
+    first, second = stage.connect(), stage.connect()
+    socket.send_fds(first, [b" "], [first.fileno()])
+    stage.serve(SOON_S)
+    second.sendall(b'{"execute":"getfd","arguments":{"fdname":"a"}}')
+    assert b"No file descriptor supplied" in stage.read_until(second, b"\n")
+    first.sendall(b'{"execute":"getfd","arguments":{"fdname":"a"}}')
+    assert b'"return"' in stage.read_until(first, b"\n")
+    second.sendall(b'{"execute":"closefd","arguments":{"fdname":"a"}}')
+
+    assert b'"return"' in stage.read_until(second, b"\n")
+
+
+def test_the_end_waits_for_the_slowest_client(stage: Stage) -> None:
+    first, second = stage.connect(), stage.connect()
+    stage.tell_too_much()
+    stage.read_until(first, WORD, EVENTS)
+    told: list[bool] = []
+    assert not stage.server.finish(lambda: told.append(True))
+    some = stage.read_until(second, WORD, EVENTS // 2)
+    assert not told
+    stage.read_until(second, WORD, EVENTS - some.count(WORD))
+
+    assert told == [True]
+
+
 def test_a_client_that_reads_nothing_makes_room_for_the_next(stage: Stage) -> None:
     first = stage.connect()
     stage.tell_too_much()
+    stage.fill()
     second = stage.knock()
     greeting = stage.read_until(second, b"\n")
     rest = stage.read_until(first, b"never said")
@@ -112,6 +177,7 @@ def test_a_client_that_reads_nothing_makes_room_for_the_next(stage: Stage) -> No
 def test_one_that_comes_later_finds_room_at_once(stage: Stage) -> None:
     stage.connect()
     stage.tell_too_much()
+    stage.fill()
     stage.serve(2 * SOON_S)
     second = stage.knock()
 
@@ -121,13 +187,14 @@ def test_one_that_comes_later_finds_room_at_once(stage: Stage) -> None:
 def test_a_client_that_reads_nothing_keeps_its_place_while_nobody_waits(stage: Stage) -> None:
     first = stage.connect()
     stage.tell_too_much()
+    stage.fill()
     stage.serve(3 * SOON_S)
 
     assert stage.read_until(first, WORD, EVENTS).count(WORD) == EVENTS
 
 
 def test_a_client_that_reads_all_is_not_sent_away_however_long_it_says_nothing(stage: Stage) -> None:
-    first = stage.connect()
+    first, *_others = stage.fill()
     stage.knock()
     stage.serve(3 * SOON_S)
     stage.server.emit(EVENT)
@@ -139,6 +206,7 @@ def test_a_client_that_reads_again_has_its_time_anew(tmp_path: Path) -> None:
     with contextlib.closing(Stage(tmp_path / "qmp", 0.5)) as stage:
         first = stage.connect()
         stage.tell_too_much()
+        stage.fill()
         stage.serve(0.6)
         some = stage.read_until(first, WORD, EVENTS // 2)
         stage.knock()
