@@ -79,7 +79,7 @@ IOTHREAD: Calls = {
     "epoll_ctl": None,
     "poll": None,  # is there room for serial output
     "madvise": None,
-    "ioctl": _one_of(1, "TUNSETOFFLOAD", "TUNSETQUEUE", *_VHOST_START, *_VHOST_STOP),
+    "ioctl": _one_of(1, "TUNGETIFF", "TUNSETOFFLOAD", "TUNSETQUEUE", *_VHOST_START, *_VHOST_STOP),
     "accept4": None,
     "socket": _one_of(0, "AF_UNIX"),  # a guest's connection to the host
     "connect": None,

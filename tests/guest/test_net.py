@@ -370,9 +370,11 @@ def test_what_cannot_be_replaced_is_told(addr: str, message: str, tap: str, tmp_
     assert report.status == 0, report.errors
 
 
-def test_a_tap_that_is_deleted_takes_the_link_with_it(tap: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", ",vhost=on"], ids=["tap", "vhost"])
+def test_a_tap_that_is_deleted_takes_the_link_with_it(more: str, tap: str, tmp_path: Path) -> None:
     script = f"{UP}\necho UP\n{wait_carrier('0')}"
-    with Vmm(*flags(SMALL, words(script), tmp_path / "qmp", *card(tap)), timeout=TIMEOUT_S) as vmm:
+    command = flags(SMALL, words(script), tmp_path / "qmp", *card(tap, more=more))
+    with Vmm(*command, timeout=TIMEOUT_S) as vmm:
         vmm.read_until(b"UP")
         delete(tap)
         report = Report(*vmm.finish())

@@ -145,6 +145,7 @@ static struct net *allocate(uint32_t pairs, struct sv_iothread *io)
 		return NULL;
 	net->device.io = io;
 	net->pair_count = pairs;
+	net->watch.fd = -1;
 	for (uint32_t i = 0; i < SV_NET_MAX_PAIRS; i++)
 		net->vhost_fds[i] = -1;
 	net->pairs = calloc(pairs, sizeof(*net->pairs));
@@ -193,5 +194,5 @@ int sv_net_create(struct sv_vm *vm, const struct sv_net_config *config, struct s
 		return error;
 	}
 	*out = &net->device;
-	return plan.external && plan.queue_count > 2 ? net_vhost_watch_control(net) : 0;
+	return plan.external ? net_vhost_watch(net) : 0;
 }

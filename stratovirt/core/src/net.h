@@ -110,6 +110,7 @@ struct net {
 	bool vhost;
 	uint64_t vhost_features; /* of the modules */
 	int vhost_fds[SV_NET_MAX_PAIRS];
+	struct io_source watch;                  /* a timer: is the tap still there? */
 	bool vhost_serves[2 * SV_NET_MAX_PAIRS]; /* queues that the kernel has */
 };
 
@@ -157,7 +158,8 @@ void net_ctrl_run(struct net *net);
 /* net_vhost.c */
 /* Takes the modules for this process and learns their features; 0 or -errno. */
 int net_vhost_open(struct net *net, const struct sv_net_backend *backend);
-int net_vhost_watch_control(struct net *net);
+/* Looks after what the modules do not: the control queue, and whether the tap is still there; 0 or -errno. */
+int net_vhost_watch(struct net *net);
 /* Has the kernel serve the pairs in use; it takes no queue of a tap that is detached. */
 void net_vhost_start(struct net *net);
 void net_vhost_stop(struct net *net, uint32_t queue);

@@ -1,13 +1,20 @@
 /* The kernel has the rings and the taps; ours are features, link status and the control queue. */
+#include "clock.h"
 #include "net.h"
 #include "vhost.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_tun.h>
 #include <linux/vhost.h>
+#include <net/if.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+/* How often a tap is looked at. One that is deleted wakes who reads it, as a frame does, and the reader is
+ * the module, which tells nobody. */
+#define LOOK_NS CLOCK_SECOND
 
 int net_vhost_open(struct net *net, const struct sv_net_backend *backend)
 {
@@ -29,7 +36,7 @@ int net_vhost_open(struct net *net, const struct sv_net_backend *backend)
 }
 
 /* The control queue is the third one, or the last: the driver's features say which. */
-int net_vhost_watch_control(struct net *net)
+static int watch_control(struct net *net)
 {
 	struct sv_virtio *device = &net->device;
 	int error = iothread_add(device->io, &device->queues[2].kick, EPOLLIN | EPOLLET);
@@ -37,6 +44,49 @@ int net_vhost_watch_control(struct net *net)
 	if (error < 0)
 		return error;
 	return iothread_add(device->io, &device->queues[2 * net->pair_count].kick, EPOLLIN | EPOLLET);
+}
+
+/* The first tap is never detached, so it knows its interface as long as there is one. */
+static bool is_gone(const struct net *net, int *error)
+{
+	struct ifreq request;
+
+	*error = ioctl(net->ports[0].source.fd, TUNGETIFF, &request) < 0 ? errno : 0;
+	return *error == EBADFD || *error == ENOLINK; /* of a tap, of a macvtap */
+}
+
+static void look(void *context, uint32_t epoll_events)
+{
+	struct net *net = context;
+	int error;
+
+	(void)epoll_events;
+	if (!is_gone(net, &error)) {
+		clock_arm(net->watch.fd, LOOK_NS);
+		return;
+	}
+	clock_arm(net->watch.fd, 0);
+	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++)
+		net_vhost_stop(net, queue);
+	net_port_lost(net, error);
+}
+
+int net_vhost_watch(struct net *net)
+{
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	net->watch = (struct io_source){.fd = fd, .run = look, .context = net};
+	error = iothread_add(net->device.io, &net->watch, EPOLLIN);
+	if (error < 0) {
+		close(fd);
+		net->watch.fd = -1;
+		return error;
+	}
+	clock_arm(fd, LOOK_NS);
+	return net->pair_count > 1 ? watch_control(net) : 0;
 }
 
 static int set_backend(struct net *net, uint32_t queue, int fd)
@@ -70,6 +120,8 @@ static bool is_served(const struct net *net, uint32_t pair)
 
 void net_vhost_start(struct net *net)
 {
+	if (net->port_count == 0)
+		return;
 	for (uint32_t pair = 0; pair < net->active_pairs; pair++) {
 		int error;
 
@@ -98,6 +150,10 @@ void net_vhost_stop(struct net *net, uint32_t queue)
 
 void net_vhost_close(struct net *net)
 {
+	if (net->watch.fd >= 0) {
+		iothread_remove(net->device.io, &net->watch);
+		close(net->watch.fd);
+	}
 	for (uint32_t i = 0; i < SV_NET_MAX_PAIRS; i++)
 		if (net->vhost_fds[i] >= 0)
 			close(net->vhost_fds[i]);
