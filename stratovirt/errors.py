@@ -99,17 +99,17 @@ class Naming:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            raise told(error, f"{self._name}: ") from error
+            raise told(error, self._name) from error
 
 
 def told(error: BaseException, name: str = "") -> StratovirtError:
     """Return what a user is told of any exception: of those that nobody foresaw, the step that failed.
 
-    `name` stands before a step that the host refused.
+    `name` is of the object that a step was about which the host refused.
     """
     if isinstance(error, StratovirtError):
         return error
-    text = " ".join(str(error).split())
+    text = _text(error)
     if isinstance(error, MemoryError):
         return StratovirtError("there is no memory for the process", "raise its limit (ulimit -v, cgroup)")
     files, functions, line = _way(error)
@@ -119,12 +119,23 @@ def told(error: BaseException, name: str = "") -> StratovirtError:
         return StratovirtError(f"load a part of the program: {text}", hint)
     if isinstance(error, OSError):
         step = functions[-1].removesuffix(".__init__").rpartition(".")[2].replace("_", " ").strip()
-        action = f"{name}{step} {error.filename or ''}".strip()
+        if error.filename:
+            step = f"{step} {error.filename}"
+            action = f"{name}: {step}" if name else step
+        else:
+            action = f"{name} ({step})" if name else step
         return HostError(action, error, "has the process met a limit?")
     place = f"{os.path.basename(files[-1])}:{line}"
     return StratovirtError(
         f"internal error at {place}: {type(error).__name__}: {text}", "this is a bug: please report it"
     )
+
+
+def _text(error: BaseException) -> str:
+    """Return what an exception says, on one line; of a file its name comes first, as in any other message."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def _way(error: BaseException) -> tuple[list[str], list[str], int]:

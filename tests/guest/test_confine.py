@@ -73,6 +73,17 @@ def test_no_thread_has_capabilities_before_qmp_answers(seccomp: str, tmp_path: P
 
 
 @as_root
+def test_ambient_capabilities_go_too(tmp_path: Path) -> None:
+    """Those that a manager of services gives a process for a tap: nothing that is executed may get them."""
+    as_service = ["setpriv", "--inh-caps=+net_admin", "--ambient-caps=+net_admin"]
+    with Vmm("run", profile(tmp_path), command=[*as_service, *COMMAND]) as vmm:
+        Qmp(tmp_path / "qmp", vmm.deadline).close()
+        found = threads(vmm.process.pid)
+
+    assert {name: capabilities(words) for name, words in found.items()} == dict.fromkeys(found, NONE)
+
+
+@as_root
 def test_a_profile_can_keep_the_capabilities(tmp_path: Path) -> None:
     with Vmm("run", profile(tmp_path, 'capabilities = "keep"')) as vmm:
         Qmp(tmp_path / "qmp", vmm.deadline).close()

@@ -55,7 +55,41 @@ NEVER = {("write", "anon_inode"), ("read", "pipe"), ("close", "pipe")}
 NOTICE = "stratovirt: Ctrl-A x ends the machine, Ctrl-A h shows help"  # to whoever sits at the terminal
 # What is told of errors that nobody foresaw may be the name of a function: then an object stands before it.
 NO_OBJECT = re.compile(r"stratovirt: (?!KVM_|memory)\w+: ")
+# What a message has to name when a call on no file fails: one of the steps of such a call, or a part.
+STEPS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("socketpair", "clone", "fork", "setsid"), ("go into the background",)),
+    **dict.fromkeys(("recvfrom", "kill"), ("interrupted before the machine ran",)),
+    **dict.fromkeys(
+        ("socket", "bind", "listen", "fchmod"), ("listen on QMP socket", "listen on the socket of")
+    ),
+    "pipe2": ("watch signals", "serve the machine"),
+    "prctl": ("give up new privileges",),
+    "capset": ("give up the capabilities", "confine the I/O threads", "start the vCPU threads"),
+    "seccomp": ("filter system calls", "confine the I/O threads", "start the vCPU threads"),
+    "prlimit64": ("bound the open files",),
+    "timerfd_create": ("balloon '", "console '", "drive '", "net '", "rng '", "vsock '"),
+}
+PARTS = (
+    *STEPS["timerfd_create"],
+    *(
+        "KVM_",
+        "vCPU",
+        "memory",
+        "iothread '",
+        "I/O threads",
+        "the machine in the core",
+        "serial port",
+        "terminal",
+    ),
+    *("signals", "filter system calls", "serve the machine", "load a part of the program", "the C core"),
+)
 SHIFTS = (0, 0, 1, -1, 2)  # in which place to meet a call: another thread, or memory, may have moved it
+
+
+def steps_of(call: Call) -> tuple[str, ...]:
+    """Return of what a message about a call has to name one; any message names nothing."""
+    on_a_file = call.path and not call.path.startswith(("anon_inode:", "pipe:", "socket:"))
+    return ("",) if on_a_file else STEPS.get(call.name, PARTS)
 
 
 class Call(NamedTuple):
@@ -190,8 +224,11 @@ class Start:
         )
 
 
-def complaints(outcome: Outcome, machine: Machine) -> list[str]:
-    """Return what is wrong with an outcome: nothing, for a start that failed as it should or carried on."""
+def complaints(outcome: Outcome, machine: Machine, steps: tuple[str, ...] = ("",)) -> list[str]:
+    """Return what is wrong with an outcome: nothing, for a start that failed as it should or carried on.
+
+    `steps` are what its message may name, one of them.
+    """
     lines = [line for line in outcome.errors.splitlines() if line != NOTICE]
     messages = [line for line in lines if line.startswith("stratovirt: ")]
     wrong = {
@@ -209,6 +246,8 @@ def complaints(outcome: Outcome, machine: Machine) -> list[str]:
         "it names a function and no object": outcome.status != 0 and any(map(NO_OBJECT.match, messages)),
         "it does not name the object": outcome.status != 0
         and not all(word in " ".join(messages) for word in machine.words_for(outcome.path)),
+        "it does not name the step": outcome.status != 0
+        and not any(step in " ".join(messages) for step in steps),
         "the parent's status is not true": machine.background
         and (outcome.status == 0) != (bool(outcome.others) and not any(outcome.others)),
     }
@@ -249,7 +288,7 @@ def run(folder: Path, kind: type[Machine], calls: list[Call], *, background: boo
                 if outcome is None:
                     continue
                 met.append(call)
-                wrong = complaints(outcome, machine)
+                wrong = complaints(outcome, machine, steps_of(call))
                 if wrong:
                     found.append(f"{call}: {'; '.join(wrong)}: {outcome.errors[-700:]!r}")
         return found

@@ -41,7 +41,7 @@ def test_no_call_of_a_start_fails_without_a_word_or_leaves_anything(
     record_property("calls that failed", met)
 
     assert wrong == []
-    assert met > 0.9 * len(calls)
+    assert met > 0.97 * len(calls)
 
 
 @pytest.mark.linux  # in the rig, which has vhost

@@ -48,8 +48,7 @@ def test_in_a_block_about_an_object_that_is_named_before_the_step() -> None:
 
     error = failure_of(open_the_door)
 
-    assert error.message.startswith("door 'front': ")
-    assert error.message.endswith("measure: it is broken")
+    assert error.message == "door 'front' (measure): it is broken"
 
 
 def test_what_was_foreseen_in_a_block_about_an_object_is_told_as_it_is() -> None:
