@@ -34,6 +34,7 @@ _VHOST_START = (
     "VHOST_SET_VRING_ERR",
 )
 _VHOST_STOP = (
+    "VHOST_GET_VRING_BASE",
     "VHOST_SET_VRING_KICK",
     "VHOST_SET_VRING_CALL",
     "VHOST_NET_SET_BACKEND",
@@ -77,9 +78,9 @@ IOTHREAD: Calls = {
     "clock_gettime": None,
     "timerfd_settime": None,
     "epoll_ctl": None,
-    "poll": None,  # is there room for serial output
+    "poll": None,  # is there room for serial output, is the tap still there
     "madvise": None,
-    "ioctl": _one_of(1, "TUNGETIFF", "TUNSETOFFLOAD", "TUNSETQUEUE", *_VHOST_START, *_VHOST_STOP),
+    "ioctl": _one_of(1, "TUNSETOFFLOAD", "TUNSETQUEUE", *_VHOST_START, *_VHOST_STOP),
     "accept4": None,
     "socket": _one_of(0, "AF_UNIX"),  # a guest's connection to the host
     "connect": None,

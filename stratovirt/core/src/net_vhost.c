@@ -5,9 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_tun.h>
 #include <linux/vhost.h>
-#include <net/if.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -46,29 +45,28 @@ static int watch_control(struct net *net)
 	return iothread_add(device->io, &device->queues[2 * net->pair_count].kick, EPOLLIN | EPOLLET);
 }
 
-/* The first tap is never detached, so it knows its interface as long as there is one. */
-static bool is_gone(const struct net *net, int *error)
+/* A tap without its interface has an error for whoever polls it; the first one of a card is never detached.
+ * TUNGETIFF would tell as well, but waits for the lock that all changes of the host's network take. */
+static bool is_gone(const struct net *net)
 {
-	struct ifreq request;
+	struct pollfd tap = {.fd = net->ports[0].source.fd};
 
-	*error = ioctl(net->ports[0].source.fd, TUNGETIFF, &request) < 0 ? errno : 0;
-	return *error == EBADFD || *error == ENOLINK; /* of a tap, of a macvtap */
+	return poll(&tap, 1, 0) == 1 && (tap.revents & POLLERR);
 }
 
 static void look(void *context, uint32_t epoll_events)
 {
 	struct net *net = context;
-	int error;
 
 	(void)epoll_events;
-	if (!is_gone(net, &error)) {
+	if (!is_gone(net)) {
 		clock_arm(net->watch.fd, LOOK_NS);
 		return;
 	}
 	clock_arm(net->watch.fd, 0);
 	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++)
 		net_vhost_stop(net, queue);
-	net_port_lost(net, error);
+	net_port_lost(net, EBADFD);
 }
 
 int net_vhost_watch(struct net *net)
@@ -144,7 +142,7 @@ void net_vhost_stop(struct net *net, uint32_t queue)
 		return;
 	/* Waits for what the module does with the ring. */
 	set_backend(net, queue, -1);
-	vhost_take_queue(net->vhost_fds[queue / 2], queue % 2);
+	vhost_take_queue(net->vhost_fds[queue / 2], &net->device.queues[queue], queue % 2);
 	net->vhost_serves[queue] = false;
 }
 

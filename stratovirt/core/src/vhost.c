@@ -53,7 +53,7 @@ int vhost_give_queue(int fd, struct virtio_queue *queue, uint32_t index)
 	int error = request(fd, VHOST_SET_VRING_NUM, &state);
 
 	if (error == 0) {
-		state.num = 0;
+		state.num = ring->next_avail;
 		error = request(fd, VHOST_SET_VRING_BASE, &state);
 	}
 	if (error == 0)
@@ -71,10 +71,13 @@ int vhost_give_queue(int fd, struct virtio_queue *queue, uint32_t index)
 	return error;
 }
 
-void vhost_take_queue(int fd, uint32_t index)
+void vhost_take_queue(int fd, struct virtio_queue *queue, uint32_t index)
 {
 	struct vhost_vring_file none = {.index = index, .fd = VHOST_FILE_UNBIND};
+	struct vhost_vring_state state = {.index = index};
 
+	if (request(fd, VHOST_GET_VRING_BASE, &state) == 0)
+		queue->ring.next_avail = (uint16_t)state.num;
 	/* A module that refuses has lost the queue already; there is nobody to tell. */
 	request(fd, VHOST_SET_VRING_KICK, &none);
 	request(fd, VHOST_SET_VRING_CALL, &none);

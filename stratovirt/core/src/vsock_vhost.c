@@ -37,7 +37,7 @@ static void stop_module(struct vsock_vhost *vsock)
 	vsock->running = false;
 	set_running(vsock, 0); /* a module that refuses has let go of the rings already */
 	for (uint32_t i = 0; i < SERVED_QUEUES; i++)
-		vhost_take_queue(vsock->fd, i);
+		vhost_take_queue(vsock->fd, &vsock->base.device.queues[i], i);
 }
 
 static int start_module(struct vsock_vhost *vsock)
