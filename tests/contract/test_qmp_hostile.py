@@ -91,7 +91,7 @@ def test_a_hundred_megabytes_in_one_line_cost_one_error(served: Served) -> None:
     client.send("\n")
     after = client.ask(STATUS)
 
-    assert error["error"]["desc"] == "invalid JSON: the message is longer than 1048576 bytes"
+    assert error["error"]["desc"] == "invalid JSON: the message is longer than 262144 bytes"
     assert after["return"]["running"]
     assert private_kib(served) - before < 8192
 
@@ -112,23 +112,23 @@ def test_long_messages_of_small_values_cost_what_their_values_do(served: Served)
     client.ask(STATUS)
     before = private_kib(served)
     for item in (b"[]", b"{}", b'"ab"', b'{"a":1}') * 2:
-        values = b",".join([item] * (1_000_000 // (len(item) + 1)))
+        values = b",".join([item] * (250_000 // (len(item) + 1)))
         client.send(b'{"execute":"query-status","id":[' + values + b"]}")
         client.receive_line()
 
-    assert private_kib(served) - before < 24 << 10
+    assert private_kib(served) - before < 10 << 10
 
 
 def test_the_longest_message_is_answered(served: Served) -> None:
     client = served.connect()
-    client.send('{"execute":"query-kvm","id":"' + "\u00e9" * 500_000 + '"}')
+    client.send('{"execute":"query-kvm","id":"' + "\u00e9" * 120_000 + '"}')
 
-    assert len(client.receive()["id"]) == 500_000
+    assert len(client.receive()["id"]) == 120_000
 
 
 def test_the_longest_name_is_not_repeated(served: Served) -> None:
     client = served.connect()
-    client.send('{"execute":"' + "x" * 1_000_000 + '"}')
+    client.send('{"execute":"' + "x" * 250_000 + '"}')
 
     assert len(client.receive_line()) < 200
 

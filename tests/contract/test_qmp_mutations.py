@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt.control.loop import Timer
 from stratovirt.control.qmp import session as sessions
 from stratovirt.control.qmp.descriptors import NAMED_AT_MOST
 from stratovirt.control.qmp.registry import Target
@@ -46,6 +47,9 @@ class FakeLoop:
 
     def remove_writer(self, _fd: int) -> None:
         pass
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return Timer(seconds, callback)
 
 
 class FakeSocket:

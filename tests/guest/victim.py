@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60
 SERVED_S = 0.1  # how soon the next client has its answer
 GROWTH_KIB = 1024
-PEAK_KIB = 48 << 10  # at any moment of an attack: a message is at most 4 MiB of text
+PEAK_KIB = 16 << 10  # at any moment of an attack
 STATUS = b'{"execute":"query-status"}'
 DEVICES = """
 [drive.d0]
@@ -130,7 +130,7 @@ class Victim:
                 qmp.call(command, **arguments)
             except RuntimeError:
                 continue
-        qmp.socket.sendall(b'{"execute":"query-status","id":"' + b"x" * 500_000 + b'"}')
+        qmp.socket.sendall(b'{"execute":"query-status","id":"' + b"x" * 200_000 + b'"}')
         qmp.receive()
         qmp.close()
         self.served_s()

@@ -288,7 +288,7 @@ def run(folder: Path, kind: type[Machine], calls: list[Call], *, background: boo
                 if outcome is None:
                     continue
                 met.append(call)
-                wrong = complaints(outcome, machine, steps_of(call))
+                wrong = complaints(outcome, machine, steps_of(call._replace(path=outcome.path)))
                 if wrong:
                     found.append(f"{call}: {'; '.join(wrong)}: {outcome.errors[-700:]!r}")
         return found

@@ -2,7 +2,7 @@
 
 Side by side, because a machine's owner and whoever looks into it are two, and because one that says nothing,
 or reads nothing, must not keep the next one waiting. Each has a greeting, descriptors and a rate of its own;
-events go to all. One that has stopped reading keeps its place until somebody needs it.
+events go to all. When all places are taken, one that has stopped reading loses its own to who comes next.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stratovirt.control.machine_protocol import ServedMachine
     from stratovirt.control.qmp.events import Event
 
-CLIENTS_AT_MOST = 4  # each may cost some 5 MiB (session.UNSENT_AT_MOST, framing.LONGEST_MESSAGE)
+CLIENTS_AT_MOST = 4  # each may cost some 3 MiB (session.UNSENT_AT_MOST, framing.LONGEST_MESSAGE)
 RETRY_S = 0.1  # when the process has no descriptor left for a client
 
 

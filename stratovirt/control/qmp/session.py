@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 GREETING: Message = {"QMP": {"version": VERSION, "capabilities": []}}
 READ_AT_ONCE = 16 << 10  # bytes; bounds what one turn of the loop costs
-UNSENT_AT_MOST = 4 << 20  # bytes; who leaves more unread is disconnected. The longest id, escaped, fits
+UNSENT_AT_MOST = 2 << 20  # bytes; who leaves more unread is disconnected. The longest id, escaped, fits
+NEGOTIATION_S = 1.0  # in which a client that has just come is left alone, until it asks for something
 STALL_S = 30.0  # in which a client takes nothing of what waits for it: then others need not wait for it
+NEGOTIATION = "qmp_capabilities"
 INT_SIZE = 4
 RIGHTS_SPACE = CMSG_SPACE(16 * INT_SIZE)  # the kernel closes what does not fit
 DISCARDS = 16  # reads; a client that keeps sending must not keep us
@@ -39,6 +41,9 @@ class Session:
 
     `on_stall` is called when the client has taken nothing of what waits for it for `stall_s` seconds. One
     that sends nothing more either is not waited for any longer.
+
+    Events wait until it has agreed on capabilities or asked for anything else, as QEMU's do: client libraries
+    take what follows the greeting for the answer. For one that says nothing they wait for NEGOTIATION_S.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class Session:
         self._framer = Framer()
         self._bucket = Bucket()
         self._unsent = bytearray()
+        self._held: list[Message] | None = []  # events, until the client is told of them
+        self._silence: Timer | None = None
         self.is_closed = False
         self._hears = True  # until the client sends nothing more
         self._obeys = True  # until the process ends
@@ -70,11 +77,24 @@ class Session:
     def start(self) -> None:
         """Greet, then listen."""
         self._loop.add_reader(self._fd, self._read)
+        self._silence = self._loop.call_later(NEGOTIATION_S, self._tell_events)
         self._send(GREETING)
 
     def emit(self, event: Event) -> None:
-        """Tell the client of an event."""
-        self._send(event.message())
+        """Tell the client of an event, now or when it can take it."""
+        if self._held is None:
+            self._send(event.message())
+        else:
+            self._held.append(event.message())
+
+    def _tell_events(self) -> None:
+        """Tell the client of events from now on, and of those that waited."""
+        held, self._held = self._held or [], None
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
+        for message in held:
+            self._send(message)
 
     def stop_requests(self) -> None:
         """Do nothing of what the client still asks; what is being answered gets its answer."""
@@ -83,6 +103,7 @@ class Session:
 
     def finish(self, on_sent: Callable[[], None]) -> bool:
         """Tell whether everything is sent; if not yet, call back when it is, or when the client is gone."""
+        self._tell_events()
         if self._unsent:
             self._on_sent = on_sent
         return not self._unsent
@@ -93,6 +114,7 @@ class Session:
             return
         self.is_closed = True
         self._calm()
+        self._tell_events()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._discard_input()
@@ -156,6 +178,8 @@ class Session:
         request: Message = {}
         try:
             request = _parse(message)
+            if request.get("execute") != NEGOTIATION:
+                self._tell_events()
             reply: Message = {"return": self._execute(request)} if in_time else _REFUSAL.copy()
         except QmpError as error:
             reply = _error(error.kind, error.message) if in_time else _REFUSAL.copy()
@@ -169,6 +193,7 @@ class Session:
         if log.is_on("debug"):
             log.debug(_outcome(request, reply, monotonic() - begin))
         self._send(reply)
+        self._tell_events()
 
     def _execute(self, request: Message) -> object:
         for key in request:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 20
 SOON_S = 0.05
-EVENTS = 3000  # each of a good thousand bytes: more than a socket holds, and less than a session keeps
+EVENTS = 1200  # each of a good thousand bytes: more than a socket holds, and less than a session keeps
 EVENT = BlockIoError(device="d", operation="read", action="report", nospace=False, reason="x" * 1000)
 WORD = b"BLOCK_IO_ERROR"
 
@@ -57,9 +57,11 @@ class Stage:
         return client
 
     def connect(self) -> socket.socket:
-        """Return a client that has been greeted."""
+        """Return a client that has agreed on capabilities: it is told of events."""
         client = self.knock()
         assert self.read_until(client, b"\n").startswith(b'{"QMP"')
+        client.sendall(b'{"execute":"qmp_capabilities"}')
+        assert self.read_until(client, b"\n").startswith(b'{"return"')
         return client
 
     def read_until(self, client: socket.socket, word: bytes, times: int = 1) -> bytes:
@@ -116,6 +118,34 @@ def test_clients_are_served_side_by_side_and_all_are_told_of_events(stage: Stage
     assert len(clients) == CLIENTS_AT_MOST
     for client in clients:
         assert WORD in stage.read_until(client, b"\n")
+
+
+def test_events_wait_until_a_client_has_agreed_on_capabilities(stage: Stage) -> None:
+    client = stage.knock()
+    stage.read_until(client, b"\n")
+    stage.server.emit(EVENT)
+    client.sendall(b'{"execute":"qmp_capabilities"}')
+    answer, event, _ = stage.read_until(client, b"\n", 2).split(b"\n")
+
+    assert (answer, WORD in event) == (b'{"return":{}}', True)
+
+
+def test_a_client_that_begins_with_another_command_hears_what_was_before_it(stage: Stage) -> None:
+    client = stage.knock()
+    stage.read_until(client, b"\n")
+    stage.server.emit(EVENT)
+    client.sendall(b'{"execute":"query-status"}')
+    event, answer, _ = stage.read_until(client, b"\n", 2).split(b"\n")
+
+    assert (WORD in event, answer.startswith(b'{"return"')) == (True, True)
+
+
+def test_a_client_that_says_nothing_hears_of_events_too(stage: Stage) -> None:
+    client = stage.knock()
+    stage.read_until(client, b"\n")
+    stage.server.emit(EVENT)
+
+    assert WORD in stage.read_until(client, b"\n")
 
 
 def test_clients_that_read_or_say_nothing_delay_nobody_while_there_is_a_place(tmp_path: Path) -> None:
@@ -227,6 +257,7 @@ def test_a_client_that_half_closes_and_reads_nothing_is_not_waited_for(before: b
     with theirs:
         session = Session(loop, ours, target, loop.stop, None, SOON_S)
         session.start()
+        theirs.sendall(b'{"execute":"qmp_capabilities"}')
         for _ in range(EVENTS):
             session.emit(EVENT)
         if before:
