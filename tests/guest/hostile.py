@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.guest.measured import Answers, Machine
+from tests.guest.pauses import Pauses
 from tests.guest.prey import DISK
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ class Attack:
         )
         beside = prey.folder / "neighbour"
         self.neighbour = Machine(beside, "work", "", cpus=1, devices=DISK, timeout=timeout)
-        self.answers = Answers(self.attacked)
-        self.neighbours_answers = Answers(self.neighbour)
+        self._pauses = Pauses()
+        self.answers = Answers(self.attacked, self._pauses)
+        self.neighbours_answers = Answers(self.neighbour, self._pauses)
         self.private_kib: list[int] = []
         self.control_share = 0.0  # of a CPU that the control thread took
         self.names: set[str] = set()
@@ -88,6 +90,7 @@ class Attack:
         self.log = ""
 
     def __enter__(self) -> Attack:
+        self._pauses.__enter__()
         return self
 
     def __exit__(
@@ -95,6 +98,7 @@ class Attack:
     ) -> None:
         for machine in (self.attacked, self.neighbour):
             machine.__exit__(kind, value, trace)
+        self._pauses.__exit__(kind, value, trace)
         self.prey.close()
 
     def watch(self, seconds: float) -> None:
@@ -110,6 +114,7 @@ class Attack:
             self.neighbours_answers.ask("query-status")
             self._hear_neighbour()
             self._look(turn)
+            self._pauses.look()
             turn += 1
             time.sleep(self.prey.tick_s)
         self.seconds = time.monotonic() - begin

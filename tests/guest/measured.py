@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+    from tests.guest.pauses import Pauses
+
 # Commands that other threads have to do something for.
 OF_OTHER_THREADS = {"query-iothreads", "stop"}
 PROFILE = """
@@ -134,20 +136,30 @@ class Machine:
             return ""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What was asked, when, how long it took, and what of that somebody waited for a CPU; in seconds."""
+
+    command: str
+    begin: float
+    took: float
+    waited: float
+
+
 class Answers:
     """How long a machine takes to answer.
 
-    From each time is taken what its control thread, and we, waited for a CPU: that is the host's doing,
-    and on a loaded one there is no other way to tell it from a machine that hangs. What a machine spends
-    computing, or waiting for a lock or for another thread, counts; of a command that other threads have
-    to do something for, what those waited for a CPU does not.
+    From each time is taken what its control thread, and we, waited for a CPU, and how long the CPUs stood
+    still: that is the host's doing, and on a loaded one there is no other way to tell it from a machine that
+    hangs. What a machine spends computing, or waiting for a lock or for another thread, counts; of a command
+    that other threads have to do something for, what those waited for a CPU does not.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, pauses: Pauses | None = None) -> None:
         self._machine = machine
+        self._pauses = pauses
         self._us = Thread(os.getpid(), os.getpid())
-        self.times: list[float] = []  # as a client sees them
-        self.own: list[tuple[float, str]] = []  # the machine's part of it, and what was asked
+        self.all: list[Answer] = []
 
     def ask(self, command: str, **arguments: object) -> None:
         """Have the machine answer, with a value or an error."""
@@ -156,14 +168,22 @@ class Answers:
         with contextlib.suppress(RuntimeError):
             self._machine.qmp.call(command, **arguments)
         took = time.monotonic() - begin
-        self.times.append(took)
-        self.own.append((took - (self._waited(command) - waited), command))
+        self.all.append(Answer(command, begin, took, self._waited(command) - waited))
 
     def _waited(self, command: str) -> float:
         return self._machine.waited(with_others=command in OF_OTHER_THREADS) + self._us.times()[1]
 
+    def _own(self, answer: Answer) -> float:
+        """Return the machine's part of the time."""
+        still = self._pauses.between(answer.begin, answer.begin + answer.took) if self._pauses else 0
+        return answer.took - answer.waited - still
+
     def worst(self) -> tuple[float, str]:
-        return max(self.own)
+        """Return the machine's part of the slowest answer, and what was asked."""
+        if self._pauses:
+            self._pauses.look()
+        return max((self._own(answer), answer.command) for answer in self.all)
 
     def median(self) -> float:
-        return sorted(self.times)[len(self.times) // 2]
+        """Return what a client waits."""
+        return sorted(answer.took for answer in self.all)[len(self.all) // 2]

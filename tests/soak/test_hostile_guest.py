@@ -32,7 +32,7 @@ def attack_for(seconds: float, prey: Prey, record_property: Record) -> None:
     figures = {
         "seed": seed,
         "rounds": attack.marks(b"round "),
-        "answers": len(attack.answers.own),
+        "answers": len(attack.answers.all),
         "slowest answer": f"{attack.answers.worst()[0] * 1e3:.1f} ms",
         "median answer": f"{attack.answers.median() * 1e3:.1f} ms",
         "control thread": f"{attack.control_share:.1%} of a CPU",
