@@ -9,6 +9,9 @@
 /* A timer for each single request would cost more than the requests; what comes later is in the bucket. */
 #define THROTTLE_TICK_NS 1000000
 
+/* Requests after which a driver that looks sees those that ended: it fills the queue up while others go on. */
+#define PUBLISH_EACH 8
+
 enum outcome { DRAINED, HELD };
 
 void blk_append(struct blk_list *list, struct blk_request *request)
@@ -68,11 +71,10 @@ void blk_complete(struct blk_request *request, uint8_t status)
 {
 	uint32_t written = status == BLK_S_OK ? request->written : 0;
 
-	/* The status is published by the push, like the data. A chain without room for one has nothing
-	 * written. */
+	/* A chain without room for a status has nothing written. */
 	if (request->status)
 		*request->status = status;
-	virtq_push(request->queue->ring, request->head, request->status ? written + 1 : 0);
+	virtq_put(request->queue->ring, request->head, request->status ? written + 1 : 0);
 	give_back(request);
 }
 
@@ -121,8 +123,12 @@ void blk_signal(struct blk *blk)
 {
 	bool wanted = false;
 
-	for (uint32_t i = 0; i < blk->queue_count; i++)
-		wanted |= blk->device.queues[i].runs && virtq_needs_notify(blk->queues[i].ring);
+	for (uint32_t i = 0; i < blk->queue_count; i++) {
+		if (!blk->device.queues[i].runs)
+			continue;
+		virtq_publish(blk->queues[i].ring);
+		wanted |= virtq_needs_notify(blk->queues[i].ring);
+	}
 	if (wanted)
 		virtio_interrupt(&blk->device, VIRTIO_INTERRUPT_QUEUE);
 }
@@ -181,6 +187,8 @@ static enum outcome take_requests(struct blk *blk, struct blk_queue *queue, uint
 		if (result != VQ_CHAIN)
 			return result == VQ_EMPTY ? DRAINED : HELD;
 		blk_reap(blk);
+		if (*budget % PUBLISH_EACH == 0)
+			virtq_publish(queue->ring);
 		if (!blk->aio.uring && clock_now() - signalled > SIGNAL_AFTER_NS) {
 			blk_signal(blk);
 			signalled = clock_now();

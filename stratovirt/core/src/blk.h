@@ -142,14 +142,15 @@ struct blk_request *blk_first(struct blk_list *list); /* takes it off; NULL for 
 void blk_forget(struct blk_list *list, const struct blk_queue *queue);
 /* Gives an operation of the request to the engine. */
 void blk_start(struct blk_request *request);
-/* Ends a request: status byte, used ring, free list. */
+/* Ends a request: status byte, used ring, free list. The driver sees it with the next blk_signal(): its core
+ * and ours would pass the index to and fro for each request. */
 void blk_complete(struct blk_request *request, uint8_t status);
 /* Hands requests that have made a step on, and ends those that are through; none while the device is to stop.
  */
 void blk_reap(struct blk *blk);
 /* Waits until the engine is empty; nothing that it gave back is handed on. */
 void blk_drain(struct blk *blk);
-/* Tells the driver of what was pushed. */
+/* Publishes what has ended, and tells the driver of it. */
 void blk_signal(struct blk *blk);
 void blk_on_completions(void *context, uint32_t epoll_events);
 void blk_on_timer(void *context, uint32_t epoll_events);
