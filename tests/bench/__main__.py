@@ -28,7 +28,7 @@ PROMISES = {
     "private memory": 0.35,
     "blk, 4 KiB reads of a file": 1.5,
     "net, frames": 1.5,
-    "boot": 1.0,
+    "boot": 1.25,
     "disk": 1.1,
     "net": 1.1,
     "CPU of an idle guest": 1.0,
