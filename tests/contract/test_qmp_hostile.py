@@ -8,12 +8,15 @@ import random
 import select
 import socket
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt.control.qmp.server import CLIENTS_AT_MOST
 from stratovirt.control.qmp.session import UNSENT_AT_MOST
 from tests.guest.measured import Thread
 from tests.unit.control.served import TIMEOUT_S, Client, Served
@@ -68,6 +71,41 @@ def send_until_refused(client: Client, data: bytes, at_most: int) -> int:
 def private_kib(served: Served) -> int:
     lines = Path(f"/proc/{served.process.pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private"))
+
+
+FLOOD = """
+import select, socket, sys
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+client.setblocking(False)
+message = b'{"execute":"query-status","id":[' + b"0," * 125_000 + b"0]}"
+rest = memoryview(message)
+while True:
+    readable, writable, _ = select.select([client], [client], [])
+    if readable and not client.recv(1 << 20):
+        break
+    if writable:
+        rest = rest[client.send(rest):] or memoryview(message)
+"""
+
+
+def test_clients_that_send_the_dearest_messages_delay_another_by_less_than_100_milliseconds(
+    served: Served,
+) -> None:
+    seconds_to_be_served(served)  # it listens
+    floods = [
+        subprocess.Popen([sys.executable, "-S", "-c", FLOOD, str(served.path)])
+        for _ in range(CLIENTS_AT_MOST - 1)
+    ]
+    try:
+        seconds = [seconds_to_be_served(served) for _ in range(200)]
+        assert {flood.poll() for flood in floods} == {None}
+    finally:
+        for flood in floods:
+            flood.kill()
+            flood.wait()
+
+    assert max(seconds) < SERVED_S
 
 
 def test_a_client_that_never_reads_is_disconnected(served: Served) -> None:
@@ -177,7 +215,7 @@ def test_a_client_that_half_closes_gets_its_answers_and_the_end(sent: bytes, ser
 
 def test_a_crowd_that_leaves_before_its_turn_is_no_hindrance(served: Served) -> None:
     clients = served.fill()
-    crowd = [served.knock() for _ in range(100)]
+    crowd = [served.knock() for _ in range(200)]
     for index, client in enumerate(crowd):
         client.send(STATUS if index % 2 else b"garbage")
         client.close()
