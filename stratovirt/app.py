@@ -7,13 +7,17 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stratovirt import __version__
 from stratovirt.errors import DocumentError, StratovirtError, UsageError
 from stratovirt.paths import room
+
+if TYPE_CHECKING:
+    from stratovirt.document.loader import Source
+    from stratovirt.document.vm import Vm
 
 app = typer.Typer(
     name="stratovirt",
@@ -159,14 +163,9 @@ def show(
     output: Annotated[ShowFormat, typer.Option("--format", help="What to print.")] = ShowFormat.toml,
 ) -> None:
     """Print the machine of a profile in canonical form, or as StratoVirt flags."""
-    from stratovirt.document.loader import Source, examine
-    from stratovirt.document.report import text_report
     from stratovirt.document.write import dump
 
-    source = Source.read(str(profile))
-    vm, findings = examine(source)
-    if vm is None:
-        raise DocumentError(f"profile {profile} is not right\n{text_report(source, findings)}".rstrip())
+    source, vm = _machine_of(profile)
     if output is not ShowFormat.cmdline:
         typer.echo(dump(vm, output.value), nl=False)
         return
@@ -175,6 +174,43 @@ def show(
     from stratovirt.compat.write import to_flags
 
     typer.echo(shlex.join(to_flags(vm.with_paths(os.path.dirname(source.path)))))
+
+
+def _machine_of(profile: Path) -> tuple[Source, Vm]:
+    """Return a profile that is right; any other one is told with its findings."""
+    from stratovirt.document.loader import Source, examine
+    from stratovirt.document.report import text_report
+
+    source = Source.read(str(profile))
+    vm, findings = examine(source)
+    if vm is None:
+        raise DocumentError(f"profile {profile} is not right\n{text_report(source, findings)}".rstrip())
+    return source, vm
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="Profile to compare.")],
+    after: Annotated[Path, typer.Argument(help="Profile to compare it with.")],
+) -> int:
+    """Print what the machines of two profiles differ in, whatever language and order they are written in.
+
+    One line for each key that only one of them has, two for one with another value. Exit status: 0 no
+    difference, 1 some, 2 a profile that is not right.
+    """
+    from stratovirt.document.write import assignments
+
+    try:
+        old, new = (assignments(_machine_of(profile)[1]) for profile in (before, after))
+    except StratovirtError as error:
+        error.exit_status = 2
+        raise
+    differ = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    for key in differ:
+        for sign, values in (("-", old), ("+", new)):
+            if key in values:
+                typer.echo(f"{sign} {key} = {values[key]}")
+    return 1 if differ else 0
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -192,6 +228,16 @@ def translate(
         error.exit_status = 1
         raise
     return 0
+
+
+@app.command()
+def doctor() -> int:
+    """Say what this host has for machines, and what to do about the rest. Exit status 1: none can run."""
+    from stratovirt.doctor import report
+
+    text, able = report()
+    typer.echo(text)
+    return 0 if able else 1
 
 
 @app.command()

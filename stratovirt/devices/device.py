@@ -7,6 +7,8 @@ from stratovirt.record import Record, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stratovirt.machine.chassis import Chassis
 
 
@@ -46,6 +48,11 @@ class Device(Record):
     def spoken(self, name: str) -> tuple[str, Device]:
         """Return the id that `option` gives and what its keys say: the reverse of complete()."""
         return name, self
+
+    @classmethod
+    def uses(cls) -> dict[str, Callable[[], None]]:
+        """Return what such a device can use of the host, each with a function that raises where it cannot."""
+        return {}
 
     @classmethod
     def spare(cls, name: str, chassis: Chassis) -> None:

@@ -11,6 +11,8 @@ from stratovirt.units import DESCRIPTOR_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stratovirt.devices.device import Device
     from stratovirt.machine.chassis import Chassis
     from stratovirt.virtio.network_card import NetworkCard
@@ -72,6 +74,16 @@ class Net(BackedDevice):
     def pairs(self) -> int:
         """Return how many pairs of queues the card has."""
         return len(self.fds) or self.queues
+
+    @classmethod
+    def uses(cls) -> dict[str, Callable[[], None]]:
+        """Return how to try what makes taps, and vhost."""
+        from stratovirt.virtio import network_card, tap
+
+        return {
+            "taps": lambda: os.close(tap.open_clone("taps")),
+            "vhost-net": lambda: network_card.close(network_card.open_vhost("vhost-net", 1)),
+        }
 
     @classmethod
     def spare(cls, name: str, chassis: Chassis) -> None:

@@ -11,6 +11,8 @@ from stratovirt.units import DESCRIPTOR_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from stratovirt.core._core import CData
     from stratovirt.machine.chassis import Chassis
 
@@ -54,6 +56,11 @@ class Vsock(VirtioDevice):
         default=None,
         on="none",
     )
+
+    @classmethod
+    def uses(cls) -> dict[str, Callable[[], None]]:
+        """Return how to try vhost."""
+        return {"vhost-vsock": lambda: os.close(_open_vhost("vhost-vsock"))}
 
     def realize(self, name: str, chassis: Chassis) -> None:
         """Open what serves the streams and put a virtio-vsock device before it."""

@@ -27,6 +27,20 @@ def dump(vm: Vm, language: str) -> str:
     return "\n".join(_toml_table((), data)).lstrip("\n") + "\n"
 
 
+def assignments(vm: Vm) -> dict[str, str]:
+    """Return the document flat: dotted keys, with values as TOML writes them; defaults are left out."""
+    return dict(_flat((), vm.to_data()))
+
+
+def _flat(path: Path, data: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        place = (*path, key)
+        if isinstance(value, dict) and value:
+            yield from _flat(place, value)
+        else:
+            yield ".".join(map(_toml_key, place)), "{}" if isinstance(value, dict) else _toml_value(value)
+
+
 def _yaml(data: dict[str, Any]) -> str:
     from ruamel.yaml import YAML
 

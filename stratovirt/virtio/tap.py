@@ -48,7 +48,7 @@ def open_named(label: str, name: str, queues: int) -> list[int]:
     fds: list[int] = []
     try:
         for _ in range(queues):
-            fds.append(_open_clone(label))
+            fds.append(open_clone(label))
             _attach(label, fds[-1], name, queues)
             _set_header(label, fds[-1])
     except BaseException:
@@ -96,7 +96,8 @@ def _offloads_of(fd: int) -> int:
     return 0
 
 
-def _open_clone(label: str) -> int:
+def open_clone(label: str) -> int:
+    """Open what taps are made and attached with; the caller closes it."""
     try:
         return os.open(CLONE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:

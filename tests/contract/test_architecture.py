@@ -22,7 +22,8 @@ GROUND = {"errors", "findings", "image", "load", "log", "paths", "record", "sock
 # Each room may import the rooms of its own line that stand to its right, and the ground floor.
 MAY_IMPORT = {
     "cli": {"app", "compat", "start"},
-    "app": {"compat", "document", "control", "start"},
+    "app": {"compat", "document", "control", "doctor", "start"},
+    "doctor": {"machine", "devices", "core"},
     "start": {"document", "builder", "control"},
     "compat": {"document", "devices"},
     "document": {"devices"},

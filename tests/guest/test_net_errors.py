@@ -100,7 +100,7 @@ def without_rights(name: str) -> str:
         "from stratovirt.virtio import tap\n"
         "clone = os.open(tap.CLONE_DEVICE, os.O_RDWR)\n"
         f"os.setuid({NOBODY})\n"
-        "tap._open_clone = lambda label: os.dup(clone)\n"
+        "tap.open_clone = lambda label: os.dup(clone)\n"
         "try:\n"
         f"    tap.open_named(\"net 'eth0'\", {name!r}, 1)\n"
         "except HostError as error:\n"

@@ -195,6 +195,56 @@ def test_show_prints_flags_that_translate_reads_back() -> None:
     assert document == canonical.replace('"../', '"profiles/../')
 
 
+def test_diff_tells_what_machines_differ_in_and_not_how_they_are_written(tmp_path: Path) -> None:
+    one, same, other = tmp_path / "one.toml", tmp_path / "same.yaml", tmp_path / "other.json"
+    one.write_text('version = 1\n[memory]\nsize = "384M"\n[boot]\nkernel = "k"\n[drive.a]\nfile = "a"\n')
+    same.write_text("boot: {kernel: k}\ndrive: {a: {file: a}}\nmemory: {size: 384M}\nversion: 1\n")
+    other.write_text('{"version": 1, "memory": {"size": "512M"}, "boot": {"kernel": "k"}, "balloon": {}}')
+
+    assert call("diff", one, same) == (0, "", "")
+    status, output, _ = call("diff", one, other)
+    assert status == 1
+    assert output.splitlines() == [
+        '- memory.size = "384M"',
+        '+ memory.size = "512M"',
+        '- drive.a.file = "a"',
+        "+ balloon = {}",
+    ]
+
+
+def test_diff_of_what_is_no_profile_ends_with_2(wrong: Path, tmp_path: Path) -> None:
+    assert call("diff", wrong, wrong)[0] == 2
+    assert call("diff", wrong, tmp_path / "none.toml")[0] == 2
+
+
+def test_doctor_says_what_the_host_has() -> None:
+    status, output, _ = call("doctor")
+    rows = dict(line.split(maxsplit=1) for line in output.splitlines() if not line.startswith(" "))
+
+    assert {"machines", "taps", "vhost-net", "vhost-vsock"} <= rows.keys()
+    assert (rows["machines"] == "yes") == (status == 0)
+    assert all(row == "yes" or row.startswith("no: ") for name, row in rows.items() if name != "huge")
+
+
+WITHOUT_KVM = """
+from stratovirt.app import main
+from stratovirt.core import kvm
+kvm.open_device.__defaults__ = ("/dev/none",)
+raise SystemExit(main(["doctor"]))
+"""
+
+
+def test_doctor_tells_the_next_step_about_what_is_missing() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT_KVM], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    first, second, *_ = run.stdout.splitlines()
+
+    assert run.returncode == 1
+    assert first.split(maxsplit=1) == ["machines", "no: open /dev/none: No such file or directory"]
+    assert second.strip().startswith("load the module (modprobe kvm_intel")
+
+
 def test_schema_and_init_print_what_they_promise() -> None:
     assert json.loads(call("schema", "drive")[1])["title"] == "drive"
     profile = call("init")[1]
