@@ -244,6 +244,31 @@ static inline uint32_t expect_received(struct card *c, uint32_t pair, uint32_t f
 	return buffers;
 }
 
+/* Returns the answer of the device to a command of class, command and data. */
+static inline uint8_t command(struct card *c, const uint8_t *message, uint32_t length)
+{
+	uint32_t control = c->queue_count - 1;
+	struct ring *ring = &c->rings[control];
+	uint8_t *ack = buffer_at(c, control, 0x100);
+
+	memcpy(buffer_at(c, control, 0), message, length);
+	*ack = 0xee;
+	put_desc(ring, 0, buffer_gpa(control, 0), 2, F_NEXT, 1);
+	put_desc(ring, 1, buffer_gpa(control, 2), length - 2, F_NEXT, 2);
+	put_desc(ring, 2, buffer_gpa(control, 0x100), 1, F_WRITE, 0);
+	publish(ring, 0);
+	card_notify(c, control);
+	wait_index(c, control, ring->avail);
+	EQUAL(used_at(ring, ring->avail - 1u).len, 1);
+	return *ack;
+}
+
+/* VIRTIO 1.2, 5.1.6.5.5 */
+static inline uint8_t set_pairs(struct card *c, uint8_t pairs)
+{
+	return command(c, (uint8_t[]){4, 0, pairs, 0}, 4);
+}
+
 static inline bool link_is_up(struct card *c)
 {
 	return reg_read_sized(&c->d, R_CONFIG + 6, 2) & VIRTIO_NET_S_LINK_UP;

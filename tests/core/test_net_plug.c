@@ -232,30 +232,6 @@ static void backends_come_and_go_under_traffic(void)
 	card_close(&c);
 }
 
-/* Returns the answer of the device to a command of class, command and data. */
-static uint8_t command(struct card *c, const uint8_t *message, uint32_t length)
-{
-	uint32_t control = c->queue_count - 1;
-	struct ring *ring = &c->rings[control];
-	uint8_t *ack = buffer_at(c, control, 0x100);
-
-	memcpy(buffer_at(c, control, 0), message, length);
-	*ack = 0xee;
-	put_desc(ring, 0, buffer_gpa(control, 0), 2, F_NEXT, 1);
-	put_desc(ring, 1, buffer_gpa(control, 2), length - 2, F_NEXT, 2);
-	put_desc(ring, 2, buffer_gpa(control, 0x100), 1, F_WRITE, 0);
-	publish(ring, 0);
-	card_notify(c, control);
-	wait_index(c, control, ring->avail);
-	EQUAL(used_at(ring, ring->avail - 1u).len, 1);
-	return *ack;
-}
-
-static uint8_t set_pairs(struct card *c, uint8_t pairs)
-{
-	return command(c, (uint8_t[]){4, 0, pairs, 0}, 4);
-}
-
 static void several_pairs_are_offered_with_a_control_queue(void)
 {
 	struct card c = card_open(2, 2);

@@ -1,0 +1,229 @@
+/* A card whose frames the host's kernel serves: the module's ioctls end here, and what would be a tap is a
+ * pipe, which has an error for whoever polls it once its other end is closed, as a tap has without its
+ * interface.
+ */
+#include "net_driver.h"
+
+#include <linux/vhost.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+
+#define MODULES 2  /* one for each pair */
+#define CAME_TO 40 /* how far the module is in each ring that is taken from it */
+
+struct module {
+	int number; /* of its descriptor */
+	int backend[2];
+	unsigned base[2]; /* where it was told to begin */
+};
+
+static struct module modules[MODULES];
+static unsigned long refused; /* the request that the modules refuse; 0 for none */
+
+static struct module *module_of(int fd)
+{
+	for (int i = 0; i < MODULES; i++)
+		if (modules[i].number == fd)
+			return &modules[i];
+	for (int i = 0; i < MODULES; i++)
+		if (modules[i].number < 0) {
+			modules[i].number = fd;
+			return &modules[i];
+		}
+	abort();
+}
+
+static int to_module(struct module *module, unsigned long number, void *argument)
+{
+	struct vhost_vring_file *file = argument;
+	struct vhost_vring_state *state = argument;
+
+	switch (number) {
+	case VHOST_GET_FEATURES:
+		*(uint64_t *)argument = EVERYTHING;
+		return 0;
+	case VHOST_NET_SET_BACKEND:
+		module->backend[file->index] = file->fd;
+		return 0;
+	case VHOST_SET_VRING_BASE:
+		module->base[state->index] = state->num;
+		return 0;
+	case VHOST_GET_VRING_BASE:
+		EQUAL(module->backend[state->index], -1); /* it is at work no more */
+		state->num = CAME_TO;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+int ioctl(int fd, unsigned long number, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, number);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (number == refused) {
+		errno = EPERM;
+		return -1;
+	}
+	return _IOC_TYPE(number) == VHOST_VIRTIO ? to_module(module_of(fd), number, argument) : 0;
+}
+
+struct vhost_card {
+	struct card c;
+	int taps[SV_NET_MAX_PAIRS]; /* the other ends */
+};
+
+static struct vhost_card vhost_open(int pairs)
+{
+	struct vhost_card v = {.c = {.size = QUEUE_SIZE, .ram = ram_map(NET_RAM)}};
+	struct sv_net_config config = {.pairs = pairs, .backend = {.count = pairs, .vhost = 1}};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	refused = 0;
+	for (int i = 0; i < MODULES; i++)
+		modules[i] = (struct module){.number = -1, .backend = {-1, -1}};
+	v.c.queue_count = 2 * (uint32_t)pairs + (pairs > 1);
+	for (int i = 0; i < pairs; i++) {
+		int ends[2];
+
+		CHECK(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+		v.taps[i] = ends[0];
+		config.backend.fds[i] = ends[1];
+		config.backend.vhost_fds[i] = null;
+	}
+	CHECK(sv_vm_create(-1, &v.c.d.vm) == 0);
+	CHECK(sv_mem_add(v.c.d.vm, RAM_GPA, NET_RAM, v.c.ram) == 0);
+	EQUAL(sv_net_create(v.c.d.vm, &config, &v.c.d.device), 0);
+	CHECK(sv_mmio_place(v.c.d.vm, v.c.d.device, WINDOW, 5) == 0);
+	for (int i = 0; i < pairs; i++)
+		close(config.backend.fds[i]);
+	close(null);
+	return v;
+}
+
+/* All interfaces go. */
+static void delete_taps(struct vhost_card *v)
+{
+	for (int i = 0; i < SV_NET_MAX_PAIRS; i++)
+		if (v->taps[i] > 0)
+			close(v->taps[i]);
+	memset(v->taps, 0, sizeof(v->taps));
+}
+
+static void vhost_close(struct vhost_card *v)
+{
+	card_close(&v->c);
+	delete_taps(v);
+}
+
+static bool serves(int pair)
+{
+	return modules[pair].backend[0] >= 0 && modules[pair].backend[1] >= 0;
+}
+
+static void start(struct vhost_card *v)
+{
+	card_start(&v->c, EVERYTHING);
+	card_settle(&v->c);
+}
+
+static void the_module_serves_the_pairs_that_the_driver_uses(void)
+{
+	struct vhost_card v = vhost_open(2);
+
+	start(&v);
+	CHECK(serves(0) && !serves(1));
+	EQUAL(set_pairs(&v.c, 2), 0);
+	CHECK(serves(0) && serves(1));
+	reg_write(&v.c.d, R_STATUS, 0);
+	CHECK(!serves(0) && !serves(1));
+	vhost_close(&v);
+}
+
+static void a_pair_that_is_given_again_goes_on_where_the_module_came_to(void)
+{
+	struct vhost_card v = vhost_open(2);
+
+	start(&v);
+	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(modules[1].base[0], 0);
+	EQUAL(set_pairs(&v.c, 1), 0);
+	CHECK(!serves(1));
+	EQUAL(set_pairs(&v.c, 2), 0);
+	CHECK(serves(1));
+	EQUAL(modules[1].base[0], CAME_TO);
+	EQUAL(modules[1].base[1], CAME_TO);
+	reg_write(&v.c.d, R_STATUS, 0);
+	start(&v); /* a reset begins anew */
+	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(modules[0].base[0], 0);
+	EQUAL(modules[1].base[1], 0);
+	vhost_close(&v);
+}
+
+static void wait_until_the_link_is_down(struct vhost_card *v)
+{
+	while (link_is_up(&v->c))
+		poll(NULL, 0, 10); /* it is looked at once a second */
+	card_settle(&v->c);
+}
+
+static void a_deleted_tap_takes_the_link_down_and_the_queues_back(void)
+{
+	struct vhost_card v = vhost_open(2);
+	struct sv_event event;
+
+	start(&v);
+	EQUAL(set_pairs(&v.c, 2), 0);
+	CHECK(link_is_up(&v.c));
+	delete_taps(&v);
+	wait_until_the_link_is_down(&v);
+	CHECK(!serves(0) && !serves(1));
+	event = next_event(&v.c.d);
+	EQUAL(event.kind, SV_EVENT_NET_FAILED);
+	EQUAL(event.data[1], SV_NET_TAP_LOST);
+	EQUAL(next_event(&v.c.d).kind, 0);
+	start(&v); /* another driver finds no link, and nothing is given to the module */
+	EQUAL(set_pairs(&v.c, 2), 0);
+	CHECK(!link_is_up(&v.c) && !serves(0) && !serves(1));
+	vhost_close(&v);
+}
+
+static void what_the_module_refuses_is_told_and_the_driver_resets(void)
+{
+	static const unsigned long requests[] = {
+	    VHOST_SET_FEATURES,   VHOST_SET_MEM_TABLE,  VHOST_SET_VRING_NUM,
+	    VHOST_SET_VRING_BASE, VHOST_SET_VRING_ADDR, VHOST_SET_VRING_KICK,
+	    VHOST_SET_VRING_ERR,  VHOST_SET_VRING_CALL, VHOST_NET_SET_BACKEND};
+
+	for (uint32_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		struct vhost_card v = vhost_open(1);
+		struct sv_event event;
+
+		refused = requests[i];
+		card_prepare(&v.c, EVERYTHING);
+		reg_write(&v.c.d, R_STATUS, S_READY | S_DRIVER_OK);
+		card_settle(&v.c);
+		EQUAL(reg_read(&v.c.d, R_STATUS) & S_NEEDS_RESET, S_NEEDS_RESET);
+		event = next_event(&v.c.d);
+		EQUAL(event.kind, SV_EVENT_VHOST_FAILED);
+		EQUAL(event.data[0], EPERM);
+		refused = 0;
+		start(&v);
+		CHECK(serves(0));
+		vhost_close(&v);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	RUN(the_module_serves_the_pairs_that_the_driver_uses);
+	RUN(a_pair_that_is_given_again_goes_on_where_the_module_came_to);
+	RUN(a_deleted_tap_takes_the_link_down_and_the_queues_back);
+	RUN(what_the_module_refuses_is_told_and_the_driver_resets);
+	return 0;
+}
