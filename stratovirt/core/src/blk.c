@@ -70,12 +70,15 @@ static void give_back(struct blk_request *request)
 
 void blk_complete(struct blk_request *request, uint8_t status)
 {
+	struct virtq *ring = request->queue->ring;
 	uint32_t written = status == BLK_S_OK ? request->written : 0;
 
 	/* A chain without room for a status has nothing written. */
 	if (request->status)
 		*request->status = status;
-	virtq_put(request->queue->ring, request->head, request->status ? written + 1 : 0);
+	virtq_put(ring, request->head, request->status ? written + 1 : 0);
+	if (ring->next_used % PUBLISH_EACH == 0)
+		virtq_publish(ring);
 	give_back(request);
 }
 
@@ -188,8 +191,6 @@ static enum outcome take_requests(struct blk *blk, struct blk_queue *queue, uint
 		if (result != VQ_CHAIN)
 			return result == VQ_EMPTY ? DRAINED : HELD;
 		blk_reap(blk);
-		if (*budget % PUBLISH_EACH == 0)
-			virtq_publish(queue->ring);
 		if (!blk->aio.uring && clock_now() - signalled > SIGNAL_AFTER_NS) {
 			blk_signal(blk);
 			signalled = clock_now();

@@ -142,8 +142,8 @@ struct blk_request *blk_first(struct blk_list *list); /* takes it off; NULL for 
 void blk_forget(struct blk_list *list, const struct blk_queue *queue);
 /* Gives an operation of the request to the engine. */
 void blk_start(struct blk_request *request);
-/* Ends a request: status byte, used ring, free list. The driver sees it with the next blk_signal(): its core
- * and ours would pass the index to and fro for each request. */
+/* Ends a request: status byte, used ring, free list. The driver sees it a few requests later, or with the
+ * next blk_signal(): for each single one its core and ours would pass the index to and fro. */
 void blk_complete(struct blk_request *request, uint8_t status);
 /* Hands requests that have made a step on, and ends those that are through; none while the device is to stop.
  */

@@ -45,8 +45,9 @@ static int watch_control(struct net *net)
 	return iothread_add(device->io, &device->queues[2 * net->pair_count].kick, EPOLLIN | EPOLLET);
 }
 
-/* A tap without its interface has an error for whoever polls it; the first one of a card is never detached.
- * TUNGETIFF would tell as well, but waits for the lock that all changes of the host's network take. */
+/* A tap without its interface has an error for whoever polls it, which a macvtap has not; the first one of a
+ * card is never detached. TUNGETIFF would tell of both, but waits for the lock that all changes of the host's
+ * network take. */
 static bool is_gone(const struct net *net)
 {
 	struct pollfd tap = {.fd = net->ports[0].source.fd};
