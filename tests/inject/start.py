@@ -63,7 +63,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         ("socket", "bind", "listen", "fchmod"), ("listen on QMP socket", "listen on the socket of")
     ),
     "pipe2": ("watch signals", "serve the machine"),
-    "prctl": ("give up new privileges",),
+    "prctl": ("give up new privileges", "filter system calls"),
     "capset": ("give up the capabilities", "confine the I/O threads", "start the vCPU threads"),
     "seccomp": ("filter system calls", "confine the I/O threads", "start the vCPU threads"),
     "prlimit64": ("bound the open files",),
