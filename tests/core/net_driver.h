@@ -245,7 +245,7 @@ static inline uint32_t expect_received(struct card *c, uint32_t pair, uint32_t f
 }
 
 /* Returns the answer of the device to a command of class, command and data. */
-static inline uint8_t command(struct card *c, const uint8_t *message, uint32_t length)
+static inline uint8_t card_command(struct card *c, const uint8_t *message, uint32_t length)
 {
 	uint32_t control = c->queue_count - 1;
 	struct ring *ring = &c->rings[control];
@@ -264,9 +264,9 @@ static inline uint8_t command(struct card *c, const uint8_t *message, uint32_t l
 }
 
 /* VIRTIO 1.2, 5.1.6.5.5 */
-static inline uint8_t set_pairs(struct card *c, uint8_t pairs)
+static inline uint8_t card_set_pairs(struct card *c, uint8_t pairs)
 {
-	return command(c, (uint8_t[]){4, 0, pairs, 0}, 4);
+	return card_command(c, (uint8_t[]){4, 0, pairs, 0}, 4);
 }
 
 static inline bool link_is_up(struct card *c)

@@ -254,13 +254,13 @@ static void a_second_pair_works_once_the_driver_asked_for_it(void)
 	wire_send(c.peers[1], 60, 4);
 	card_settle(&c);
 	EQUAL(used_index(&c.rings[2]), 0);
-	EQUAL(set_pairs(&c, 2), 0);
+	EQUAL(card_set_pairs(&c, 2), 0);
 	wait_index(&c, 2, 1);
 	expect_received(&c, 1, 0, 2048, 60, 4);
 	put_frame(&c, 1, 0, 100, 8);
 	card_notify(&c, 3);
 	wire_expect(c.peers[1], 100, 8);
-	EQUAL(set_pairs(&c, 1), 0);
+	EQUAL(card_set_pairs(&c, 1), 0);
 	wire_send(c.peers[1], 60, 5);
 	expect_traffic(&c);
 	EQUAL(used_index(&c.rings[2]), 1);
@@ -273,8 +273,8 @@ static void sixteen_pairs_carry_frames_both_ways(void)
 
 	EQUAL(reg_read_sized(&c.d, R_CONFIG + 8, 2), SV_NET_MAX_PAIRS);
 	card_start(&c, EVERYTHING);
-	EQUAL(set_pairs(&c, SV_NET_MAX_PAIRS + 1), 1);
-	EQUAL(set_pairs(&c, SV_NET_MAX_PAIRS), 0);
+	EQUAL(card_set_pairs(&c, SV_NET_MAX_PAIRS + 1), 1);
+	EQUAL(card_set_pairs(&c, SV_NET_MAX_PAIRS), 0);
 	for (uint32_t pair = 0; pair < SV_NET_MAX_PAIRS; pair++) {
 		give_buffers(&c, pair, 1, 2048);
 		wire_send(c.peers[pair], 60, (uint8_t)pair);
@@ -294,13 +294,13 @@ static void commands_that_make_no_sense_are_refused(void)
 	struct card c = card_open(2, 2);
 
 	card_start(&c, EVERYTHING);
-	EQUAL(set_pairs(&c, 0), 1);
-	EQUAL(set_pairs(&c, 3), 1);
-	EQUAL(command(&c, (uint8_t[]){4, 0, 1, 1}, 4), 1); /* 257 */
-	EQUAL(command(&c, (uint8_t[]){4, 0, 1}, 3), 1);
-	EQUAL(command(&c, (uint8_t[]){4, 1, 1, 0}, 4), 1);
-	EQUAL(command(&c, (uint8_t[]){0, 0, 1, 0}, 4), 1);
-	EQUAL(set_pairs(&c, 2), 0);
+	EQUAL(card_set_pairs(&c, 0), 1);
+	EQUAL(card_set_pairs(&c, 3), 1);
+	EQUAL(card_command(&c, (uint8_t[]){4, 0, 1, 1}, 4), 1); /* 257 */
+	EQUAL(card_command(&c, (uint8_t[]){4, 0, 1}, 3), 1);
+	EQUAL(card_command(&c, (uint8_t[]){4, 1, 1, 0}, 4), 1);
+	EQUAL(card_command(&c, (uint8_t[]){0, 0, 1, 0}, 4), 1);
+	EQUAL(card_set_pairs(&c, 2), 0);
 	card_close(&c);
 }
 
@@ -346,7 +346,7 @@ static void a_backend_with_fewer_descriptors_serves_every_sender(void)
 	struct card c = card_open(2, 2);
 
 	card_start(&c, EVERYTHING);
-	EQUAL(set_pairs(&c, 2), 0);
+	EQUAL(card_set_pairs(&c, 2), 0);
 	EQUAL(plug(&c, 1), 0);
 	put_frame(&c, 1, 0, 100, 8);
 	card_notify(&c, 3);
@@ -360,7 +360,7 @@ static void a_reset_goes_back_to_one_pair(void)
 	struct card c = card_open(2, 2);
 
 	card_start(&c, EVERYTHING);
-	EQUAL(set_pairs(&c, 2), 0);
+	EQUAL(card_set_pairs(&c, 2), 0);
 	card_start(&c, EVERYTHING);
 	give_buffers(&c, 1, 1, 2048);
 	wire_send(c.peers[1], 60, 1);

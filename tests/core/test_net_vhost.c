@@ -137,7 +137,7 @@ static void the_module_serves_the_pairs_that_the_driver_uses(void)
 
 	start(&v);
 	CHECK(serves(0) && !serves(1));
-	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
 	CHECK(serves(0) && serves(1));
 	reg_write(&v.c.d, R_STATUS, 0);
 	CHECK(!serves(0) && !serves(1));
@@ -149,17 +149,17 @@ static void a_pair_that_is_given_again_goes_on_where_the_module_came_to(void)
 	struct vhost_card v = vhost_open(2);
 
 	start(&v);
-	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
 	EQUAL(modules[1].base[0], 0);
-	EQUAL(set_pairs(&v.c, 1), 0);
+	EQUAL(card_set_pairs(&v.c, 1), 0);
 	CHECK(!serves(1));
-	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
 	CHECK(serves(1));
 	EQUAL(modules[1].base[0], CAME_TO);
 	EQUAL(modules[1].base[1], CAME_TO);
 	reg_write(&v.c.d, R_STATUS, 0);
 	start(&v); /* a reset begins anew */
-	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
 	EQUAL(modules[0].base[0], 0);
 	EQUAL(modules[1].base[1], 0);
 	vhost_close(&v);
@@ -178,7 +178,7 @@ static void a_deleted_tap_takes_the_link_down_and_the_queues_back(void)
 	struct sv_event event;
 
 	start(&v);
-	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
 	CHECK(link_is_up(&v.c));
 	delete_taps(&v);
 	wait_until_the_link_is_down(&v);
@@ -188,7 +188,7 @@ static void a_deleted_tap_takes_the_link_down_and_the_queues_back(void)
 	EQUAL(event.data[1], SV_NET_TAP_LOST);
 	EQUAL(next_event(&v.c.d).kind, 0);
 	start(&v); /* another driver finds no link, and nothing is given to the module */
-	EQUAL(set_pairs(&v.c, 2), 0);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
 	CHECK(!link_is_up(&v.c) && !serves(0) && !serves(1));
 	vhost_close(&v);
 }
