@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
-ROUNDS = 1000
+ROUNDS = 3000  # 20 seconds; of a thousand some five open a stream
 VHOSTS = 3  # of the streams, and of each pair of the card
 WINDOWS = 10
 

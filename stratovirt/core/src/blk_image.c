@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -127,13 +128,28 @@ static int add_timer(struct blk *blk, struct sv_iothread *io)
 	return iothread_add(io, &blk->timer, EPOLLIN | EPOLLET); /* setting it again clears its counter */
 }
 
+/* NULL when there is no memory. Most guests use few of them at a time: a huge page under them all would be
+ * paid for by the first, and finding one holds up every thread that changes the process's mappings. */
+static struct blk_request *new_requests(void)
+{
+	struct blk_request *requests = calloc(BLK_QUEUE_SIZE, sizeof(*requests));
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t begin = ((uintptr_t)requests + page - 1) & ~(page - 1);
+	uintptr_t end = ((uintptr_t)requests + BLK_QUEUE_SIZE * sizeof(*requests)) & ~(page - 1);
+
+	if (requests)
+		madvise((void *)begin, end - begin,
+			MADV_NOHUGEPAGE); /* a kernel without huge pages has none */
+	return requests;
+}
+
 static int make_queues(struct blk *blk, uint32_t count)
 {
 	for (; blk->queue_count < count; blk->queue_count++) {
 		struct blk_queue *queue = &blk->queues[blk->queue_count];
 
 		queue->ring = &blk->device.queues[blk->queue_count].ring;
-		queue->requests = calloc(BLK_QUEUE_SIZE, sizeof(*queue->requests));
+		queue->requests = new_requests();
 		if (!queue->requests)
 			return -ENOMEM;
 	}
