@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from stratovirt.builder.memory import POOLS, pool_of
 from stratovirt.devices import tables
 from stratovirt.errors import StratovirtError
 from stratovirt.units import KIB, format_size
@@ -11,8 +12,6 @@ from stratovirt.units import KIB, format_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-POOLS = "/sys/kernel/mm/hugepages"
 
 
 def report() -> tuple[str, bool]:
@@ -60,16 +59,9 @@ def _pools() -> Iterator[str]:
     except OSError:
         return
     for pool in pools:
-        total, free, reserved = (
-            _number(f"{POOLS}/{pool}/{name}") for name in ("nr_hugepages", "free_hugepages", "resv_hugepages")
-        )
-        yield f"{free - reserved} free of {total}, {format_size(_page_size(pool))} each"
+        free, total = pool_of(f"{POOLS}/{pool}")
+        yield f"{free} free of {total}, {format_size(_page_size(pool))} each"
 
 
 def _page_size(pool: str) -> int:
     return int(pool.removeprefix("hugepages-").removesuffix("kB")) * KIB
-
-
-def _number(path: str) -> int:
-    with open(path, "rb") as file:
-        return int(file.read())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PREALLOC_THREADS = 8
 _KIND_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000  # stat's S_IFMT and S_IFREG, S_IFDIR
-_POOLS = "/sys/kernel/mm/hugepages"
+POOLS = "/sys/kernel/mm/hugepages"
 
 
 class Ram:
@@ -199,11 +199,10 @@ def _check_room(memory: Memory, fd: int) -> None:
 
 
 def _check_pool(memory: Memory, huge: int, missing: int) -> None:
-    pool = f"{_POOLS}/hugepages-{huge // KIB}kB"
+    pool = f"{POOLS}/hugepages-{huge // KIB}kB"
     wanted = _rounded(missing, huge) // huge
     try:
-        free = _number(f"{pool}/free_hugepages") - _number(f"{pool}/resv_hugepages")
-        total = _number(f"{pool}/nr_hugepages")
+        free, total = pool_of(pool)
     except OSError:
         return  # without /sys the reservation decides
     if free < wanted:
@@ -212,6 +211,12 @@ def _check_pool(memory: Memory, huge: int, missing: int) -> None:
             f"and the host has {free} free of {total}",
             hint=f"as root: echo {total + wanted - free} > {pool}/nr_hugepages",
         )
+
+
+def pool_of(folder: str) -> tuple[int, int]:
+    """Return how many huge pages are free and not reserved, and how many there are (mm/hugetlbpage.rst)."""
+    free = _number(f"{folder}/free_hugepages") - _number(f"{folder}/resv_hugepages")
+    return free, _number(f"{folder}/nr_hugepages")
 
 
 def _number(path: str) -> int:

@@ -23,7 +23,7 @@ GROUND = {"errors", "findings", "image", "load", "log", "paths", "record", "sock
 MAY_IMPORT = {
     "cli": {"app", "compat", "start"},
     "app": {"compat", "document", "control", "doctor", "start"},
-    "doctor": {"machine", "devices", "core"},
+    "doctor": {"builder", "machine", "devices", "core"},
     "start": {"document", "builder", "control"},
     "compat": {"document", "devices"},
     "document": {"devices"},

@@ -269,6 +269,41 @@ static inline uint8_t card_set_pairs(struct card *c, uint8_t pairs)
 	return card_command(c, (uint8_t[]){4, 0, pairs, 0}, 4);
 }
 
+/* Puts fresh wires behind the card; returns what the device says to that. */
+static inline int card_plug(struct card *c, int count)
+{
+	struct sv_net_backend backend = {.count = count};
+	int fresh[SV_NET_MAX_PAIRS];
+	int error;
+
+	for (int i = 0; i < count; i++)
+		fresh[i] = make_wire(&backend.fds[i]);
+	error = sv_net_plug(c->d.device, &backend);
+	for (int i = 0; i < count; i++) {
+		close(backend.fds[i]);
+		if (c->peers[i] > 0)
+			close(c->peers[i]);
+		c->peers[i] = fresh[i];
+	}
+	return error;
+}
+
+/* A frame goes each way over the first pair. */
+static inline void card_expect_traffic(struct card *c)
+{
+	uint16_t received = used_index(&c->rings[0]);
+	uint16_t sent = used_index(&c->rings[1]);
+
+	give_buffers(c, 0, 1, 2048);
+	wire_send(c->peers[0], 60, 1);
+	wait_index(c, 0, (uint16_t)(received + 1));
+	expect_received(c, 0, received, 2048, 60, 1);
+	put_frame(c, 0, 0, 60, 2);
+	card_notify(c, 1);
+	wire_expect(c->peers[0], 60, 2);
+	wait_index(c, 1, (uint16_t)(sent + 1));
+}
+
 static inline bool link_is_up(struct card *c)
 {
 	return reg_read_sized(&c->d, R_CONFIG + 6, 2) & VIRTIO_NET_S_LINK_UP;

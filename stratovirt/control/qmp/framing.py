@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_MESSAGE = 256 << 10  # bytes; to parse it takes a few milliseconds, in which nobody else is served
+LONGEST_MESSAGE = 256 << 10  # bytes; while it is parsed and answered nobody else is served
 DEEPEST_NESTING = 64
 
 _WHITE_SPACE = b" \t\n\r"

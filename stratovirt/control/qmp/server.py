@@ -125,6 +125,6 @@ class Server:
         self._keep_door()
 
     def _forget(self) -> None:
-        log.debug("QMP: the client has gone")
+        log.debug("QMP: a client has gone")
         self._sessions = [session for session in self._sessions if not session.is_closed]
         self._keep_door()

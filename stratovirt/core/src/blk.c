@@ -9,8 +9,7 @@
 /* A timer for each single request would cost more than the requests; what comes later is in the bucket. */
 #define THROTTLE_TICK_NS 1000000
 
-/* Requests after which a driver that looks sees those that ended: it fills the queue up while others go on.
- */
+/* Requests after which a driver that looks sees those that ended, and can fill the queue up. */
 #define PUBLISH_EACH 8
 
 enum outcome { DRAINED, HELD };

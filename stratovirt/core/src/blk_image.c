@@ -137,9 +137,8 @@ static struct blk_request *new_requests(void)
 	uintptr_t begin = ((uintptr_t)requests + page - 1) & ~(page - 1);
 	uintptr_t end = ((uintptr_t)requests + BLK_QUEUE_SIZE * sizeof(*requests)) & ~(page - 1);
 
-	if (requests)
-		madvise((void *)begin, end - begin,
-			MADV_NOHUGEPAGE); /* a kernel without huge pages has none */
+	if (requests) /* a kernel that refuses has no huge pages */
+		madvise((void *)begin, end - begin, MADV_NOHUGEPAGE);
 	return requests;
 }
 

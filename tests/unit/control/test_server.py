@@ -56,10 +56,15 @@ class Stage:
         self._clients.append(client)
         return client
 
-    def connect(self) -> socket.socket:
-        """Return a client that has agreed on capabilities: it is told of events."""
+    def greet(self) -> socket.socket:
+        """Return a client that has said nothing yet."""
         client = self.knock()
         assert self.read_until(client, b"\n").startswith(b'{"QMP"')
+        return client
+
+    def connect(self) -> socket.socket:
+        """Return a client that has agreed on capabilities: it is told of events."""
+        client = self.greet()
         client.sendall(b'{"execute":"qmp_capabilities"}')
         assert self.read_until(client, b"\n").startswith(b'{"return"')
         return client
@@ -121,8 +126,7 @@ def test_clients_are_served_side_by_side_and_all_are_told_of_events(stage: Stage
 
 
 def test_events_wait_until_a_client_has_agreed_on_capabilities(stage: Stage) -> None:
-    client = stage.knock()
-    stage.read_until(client, b"\n")
+    client = stage.greet()
     stage.server.emit(EVENT)
     client.sendall(b'{"execute":"qmp_capabilities"}')
     answer, event, _ = stage.read_until(client, b"\n", 2).split(b"\n")
@@ -131,8 +135,7 @@ def test_events_wait_until_a_client_has_agreed_on_capabilities(stage: Stage) -> 
 
 
 def test_a_client_that_begins_with_another_command_hears_what_was_before_it(stage: Stage) -> None:
-    client = stage.knock()
-    stage.read_until(client, b"\n")
+    client = stage.greet()
     stage.server.emit(EVENT)
     client.sendall(b'{"execute":"query-status"}')
     event, answer, _ = stage.read_until(client, b"\n", 2).split(b"\n")
@@ -141,8 +144,7 @@ def test_a_client_that_begins_with_another_command_hears_what_was_before_it(stag
 
 
 def test_a_client_that_says_nothing_hears_of_events_too(stage: Stage) -> None:
-    client = stage.knock()
-    stage.read_until(client, b"\n")
+    client = stage.greet()
     stage.server.emit(EVENT)
 
     assert WORD in stage.read_until(client, b"\n")
