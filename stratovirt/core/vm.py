@@ -107,6 +107,10 @@ class CoreVm:
         check("confine the I/O threads", lib.sv_iothreads_ready(self._handle), SECCOMP_HINT)
         check("start the vCPU threads", lib.sv_vcpus_start(self._handle, parked), SECCOMP_HINT)
 
+    def hand_over_notifications(self) -> None:
+        """Have KVM itself pass on what drivers notify; until then each one is an exit of its vCPU."""
+        check("have KVM pass on notifications", lib.sv_mmio_hand_over(self._handle))
+
     def pause(self, timeout_ms: int) -> bool:
         """Ask every vCPU to park and wait; False when one did not within the time."""
         lib.sv_pause(self._handle)

@@ -31,6 +31,7 @@ class Machine:
         frozen = self.document.process.freeze
         self._core.start_vcpus(parked=frozen)
         # What can only be made now, and not once there are filters; the guest need not wait for it.
+        self._core.hand_over_notifications()
         for item in self._chassis.live.values():
             prepare = getattr(item, "prepare", None)
             if prepare is not None:

@@ -74,6 +74,7 @@ class Attack:
         )
         beside = prey.folder / "neighbour"
         self.neighbour = Machine(beside, "work", "", cpus=1, devices=DISK, timeout=timeout)
+        self._made = time.monotonic()
         self._pauses = Pauses()
         self.answers = Answers(self.attacked, self._pauses)
         self.neighbours_answers = Answers(self.neighbour, self._pauses)
@@ -88,6 +89,7 @@ class Attack:
         self.status = -1
         self.errors = ""
         self.log = ""
+        self.log_s = 0.0  # how long it was written
 
     def __enter__(self) -> Attack:
         self._pauses.__enter__()
@@ -126,6 +128,7 @@ class Attack:
         self.frames = self.prey.frames()
         self.attacked.qmp.call("quit")
         self.status, _, self.errors = self.attacked.vmm.finish()
+        self.log_s = time.monotonic() - self._made
         self.log = self.attacked.log_text()
 
     def marks(self, kind: bytes) -> int:
@@ -150,7 +153,7 @@ class Attack:
 
     def lines_at_most(self) -> float:
         """Return how long the log may be: ten lines in ten seconds, and one that counts what was left out."""
-        return 11 * (self.seconds / 10 + 2)
+        return 11 * (self.log_s / 10 + 1)
 
     def _is_done(self) -> bool:
         self.attacked.vmm.read_available()

@@ -74,6 +74,7 @@ PARTS = (
     *(
         "KVM_",
         "vCPU",
+        "pass on notifications",
         "memory",
         "iothread '",
         "I/O threads",

@@ -79,7 +79,8 @@ struct sv_virtio {
 	pthread_mutex_t config_lock; /* a leaf of the lock order: any thread, for a copy only */
 	uint32_t queue_count;
 	struct virtio_queue queues[VIRTIO_MAX_QUEUES];
-	int irq_fd; /* -1 until a transport has placed the device */
+	uint64_t window; /* where the transport has placed the device */
+	int irq_fd;      /* -1 until it has */
 
 	pthread_mutex_t lock; /* registers: down to features, and those of the queues */
 	uint32_t status;

@@ -191,28 +191,32 @@ static void mmio_write(void *context, uint64_t offset, uint32_t size, uint64_t v
 
 static const struct bus_ops mmio_ops = {mmio_read, mmio_write};
 
-/* Has KVM, or has it no longer, write a queue's eventfd when its number is written to QueueNotify. */
-static int set_ioeventfd(const struct sv_virtio *device, uint64_t base, uint32_t queue, uint32_t flags)
+/* Has KVM write a queue's eventfd when its number is written to QueueNotify. */
+static int add_ioeventfd(const struct sv_virtio *device, uint32_t queue)
 {
 	struct kvm_ioeventfd ioeventfd = {.datamatch = queue,
-					  .addr = base + QUEUE_NOTIFY,
+					  .addr = device->window + QUEUE_NOTIFY,
 					  .len = 4,
 					  .fd = device->queues[queue].kick.fd,
-					  .flags = KVM_IOEVENTFD_FLAG_DATAMATCH | flags};
+					  .flags = KVM_IOEVENTFD_FLAG_DATAMATCH};
 
 	return ioctl(device->vm->fd, KVM_IOEVENTFD, &ioeventfd) < 0 ? -errno : 0;
 }
 
-/* Without KVM there is nobody to do it: each notification comes as a register write. */
-static int add_ioeventfds(const struct sv_virtio *device, uint64_t base)
+/* Without it, each notification comes as a register write. KVM waits at each for everybody who looks up an
+ * address at that moment: milliseconds for many queues, which the guest's first instruction need not wait
+ * for.
+ */
+int sv_mmio_hand_over(struct sv_vm *vm)
 {
-	for (uint32_t i = 0; device->vm->fd >= 0 && i < device->queue_count; i++) {
-		int error = set_ioeventfd(device, base, i, 0);
+	for (int i = 0; i < vm->device_count; i++) {
+		const struct sv_virtio *device = vm->devices[i];
 
-		if (error < 0) {
-			while (i-- > 0)
-				set_ioeventfd(device, base, i, KVM_IOEVENTFD_FLAG_DEASSIGN);
-			return error;
+		for (uint32_t queue = 0; device->irq_fd >= 0 && queue < device->queue_count; queue++) {
+			int error = add_ioeventfd(device, queue);
+
+			if (error < 0)
+				return error;
 		}
 	}
 	return 0;
@@ -228,19 +232,12 @@ int sv_mmio_place(struct sv_vm *vm, struct sv_virtio *device, uint64_t base, uin
 	irq_fd = irq_open(vm, gsi);
 	if (irq_fd < 0)
 		return irq_fd;
-	error = add_ioeventfds(device, base);
-	if (error < 0)
-		goto close_irq;
 	error = bus_add(&vm->mmio, base, WINDOW_SIZE, &mmio_ops, device);
-	if (error < 0)
-		goto remove_ioeventfds;
+	if (error < 0) {
+		close(irq_fd);
+		return error;
+	}
+	device->window = base;
 	device->irq_fd = irq_fd;
 	return 0;
-
-remove_ioeventfds:
-	for (uint32_t i = 0; vm->fd >= 0 && i < device->queue_count; i++)
-		set_ioeventfd(device, base, i, KVM_IOEVENTFD_FLAG_DEASSIGN);
-close_irq:
-	close(irq_fd);
-	return error;
 }
