@@ -309,4 +309,21 @@ static inline bool link_is_up(struct card *c)
 	return reg_read_sized(&c->d, R_CONFIG + 6, 2) & VIRTIO_NET_S_LINK_UP;
 }
 
+/* A queue is broken, and the card is as good as new after a reset. */
+static inline void expect_broken(struct card *c, uint32_t queue, uint32_t why)
+{
+	struct sv_event event;
+
+	card_settle(c);
+	EQUAL(reg_read(&c->d, R_STATUS) & S_NEEDS_RESET, S_NEEDS_RESET);
+	event = next_event(&c->d);
+	EQUAL(event.kind, SV_EVENT_DEVICE_BROKEN);
+	EQUAL(event.data[0], queue);
+	EQUAL(event.data[1], why);
+	card_start(c, MERGEABLE);
+	give_buffers(c, 0, 1, 2048);
+	wire_send(c->peers[0], 60, 1);
+	wait_index(c, 0, 1);
+}
+
 #endif

@@ -18,6 +18,15 @@ void net_signal(struct net *net, uint32_t queue)
 		virtio_interrupt(&net->device, VIRTIO_INTERRUPT_QUEUE);
 }
 
+void net_signal_pair(struct net *net, uint32_t pair)
+{
+	bool received = virtq_needs_notify(net_ring(net, 2 * pair));
+	bool sent = virtq_needs_notify(net_ring(net, 2 * pair + 1));
+
+	if (received || sent)
+		virtio_interrupt(&net->device, VIRTIO_INTERRUPT_QUEUE);
+}
+
 bool net_is_running(struct net *net, uint32_t queue)
 {
 	return net->device.queues[queue].runs;

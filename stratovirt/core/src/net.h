@@ -132,6 +132,7 @@ static inline void net_later(struct net *net, uint32_t queue)
 
 /* net.c */
 void net_signal(struct net *net, uint32_t queue);
+void net_signal_pair(struct net *net, uint32_t pair);       /* one interrupt for both directions */
 void net_failed(struct net *net, int error, uint32_t what); /* posts SV_EVENT_NET_FAILED */
 bool net_is_running(struct net *net, uint32_t queue);
 struct net *net_of(struct sv_virtio *device); /* NULL for a device of another type */

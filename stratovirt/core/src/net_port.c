@@ -94,10 +94,11 @@ void net_port_wait_for_room(struct net_port *port)
 static void on_room(struct net_port *port)
 {
 	struct net *net = port->net;
+	uint32_t step = net->port_count; /* of which one may turn out to be lost here */
 
 	port->wants_room = false;
 	iothread_modify(net->device.io, &port->source, EPOLLIN | EPOLLET);
-	for (uint32_t pair = port->index; pair < net->pair_count; pair += net->port_count)
+	for (uint32_t pair = port->index; pair < net->pair_count; pair += step)
 		if (net->pairs[pair].tx.busy && net_is_running(net, 2 * pair + 1))
 			net_tx_run(net, pair);
 }

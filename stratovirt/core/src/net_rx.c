@@ -187,7 +187,7 @@ void net_rx_run(struct net *net, uint32_t pair)
 	} while (outcome == STARVED && virtq_enable_notification(ring));
 	if (outcome == SPENT)
 		net_later(net, 2 * pair);
-	net_signal(net, 2 * pair);
+	net_signal_pair(net, pair);
 }
 
 void net_rx_stop(struct net_rx *rx)

@@ -88,5 +88,8 @@ void net_tx_run(struct net *net, uint32_t pair)
 	} while (outcome == DRAINED && virtq_enable_notification(ring));
 	if (outcome == SPENT)
 		net_later(net, queue);
-	net_signal(net, queue);
+	/* What was sent is often answered by the time it is gone, as TCP does: one interrupt for both. */
+	if (outcome == DRAINED && net_is_running(net, queue - 1))
+		net_rx_run(net, pair);
+	net_signal_pair(net, pair);
 }
