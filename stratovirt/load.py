@@ -55,11 +55,14 @@ def load(record: type[R], data: object, problems: Problems, where: Path = ()) ->
     if not isinstance(data, dict):
         problems.append(Problem("SV103", where, f"{_named(where)} must be a table, not {_kind_of(data)}"))
         return None
-    for key in data:
-        if key not in record.fields:
-            problems.append(_unknown(record, key, where))
+    unknown = [_unknown(record, key, where) for key in data if key not in record.fields]
+    problems += unknown
+    misnamed = {problem.suggestion for problem in unknown}
     values = {}
     for name, field in record.fields.items():
+        if name in misnamed and name not in data:  # it is there, by another name, of which the user was told
+            values[name] = _stand_in(field)
+            continue
         before = len(problems)
         values[name] = _field(field, data, problems, (*where, name))
         if len(problems) > before and field.kind not in {"table", "tables"}:

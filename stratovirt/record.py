@@ -36,9 +36,9 @@ Path = tuple[str, ...]
 class Problem:
     """One thing wrong with a document: where, which code (see findings.py), and what."""
 
-    __slots__ = ("at_key", "code", "help", "message", "path", "suggestion")
+    __slots__ = ("at_key", "because", "code", "help", "message", "path", "suggestion")
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a value with seven parts
         self,
         code: str,
         path: Path,
@@ -46,6 +46,7 @@ class Problem:
         *,
         suggestion: str = "",
         at_key: bool = False,
+        because: Path = (),
         help: str = "",  # noqa: A002 - what it is called everywhere else
     ) -> None:
         self.code = code
@@ -53,6 +54,7 @@ class Problem:
         self.message = message
         self.suggestion = suggestion
         self.at_key = at_key
+        self.because = because  # the place whose problem would be the cause of this one
         self.help = help
 
     @property

@@ -11,7 +11,7 @@ from stratovirt.units import GIB, KIB, MIB, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from stratovirt.devices.net import Net
     from stratovirt.document.vm import Vm
@@ -31,11 +31,19 @@ PORT_SUFFIX = len("_4294967295")  # of the sockets where a guest's vsock connect
 ROOT_BUS = "pcie.0"
 
 
-def crosscheck(vm: Vm, known: Iterable[Problem] = ()) -> list[Problem]:
-    """Return every problem that no single field shows, but for places of `known` problems."""
+def crosscheck(vm: Vm, known: Collection[Problem] = ()) -> list[Problem]:
+    """Return every problem that no single field shows, but for places of `known` problems.
+
+    Neither is one told whose cause is known: a key that is missing since it was misspelt, say.
+    """
     places = [problem.path for problem in known]
-    found = [problem for check in _CHECKS for problem in check(vm)]
-    return [problem for problem in found if not any(_same_place(problem.path, place) for place in places)]
+    causes = [*places, *((*problem.path[:-1], problem.suggestion) for problem in known if problem.suggestion)]
+    return [
+        problem
+        for check in _CHECKS
+        for problem in check(vm)
+        if not _is_among(problem.path, places) and not _is_among(problem.because, causes)
+    ]
 
 
 def is_told_at_start(problem: Problem) -> bool:
@@ -43,9 +51,9 @@ def is_told_at_start(problem: Problem) -> bool:
     return problem.warning and problem.code != "SV401"
 
 
-def _same_place(path: Path, place: Path) -> bool:
-    shorter = min(len(path), len(place))
-    return shorter > 0 and path[:shorter] == place[:shorter]
+def _is_among(path: Path, places: list[Path]) -> bool:
+    """Tell whether a place is one of others, in one, or around one."""
+    return bool(path) and any(place and path[: len(place)] == place[: len(path)] for place in places)
 
 
 def _memory(vm: Vm) -> Iterator[Problem]:
@@ -59,12 +67,22 @@ def _memory(vm: Vm) -> Iterator[Problem]:
 def _boot(vm: Vm) -> Iterator[Problem]:
     if vm.machine.type == "microvm" and vm.boot.kernel is None:
         yield Problem("SV303", ("boot",), "a microvm needs a kernel", help="set `kernel` in [boot]")
-    if vm.boot.kernel is None and vm.boot.initrd is not None:
-        yield Problem("SV304", ("boot", "initrd"), "an initrd without a kernel has no use")
-    if vm.boot.kernel is None and vm.boot.cmdline is not None:
-        yield Problem("SV304", ("boot", "cmdline"), "a kernel command line without a kernel has no use")
+    elif vm.boot.kernel is None:
+        for key, what in (("initrd", "an initrd"), ("cmdline", "a kernel command line")):
+            if vm.boot.__dict__[key] is not None:
+                yield Problem(
+                    "SV304",
+                    ("boot", key),
+                    f"{what} without a kernel has no use",
+                    because=("boot", "kernel"),
+                )
     if vm.boot.initrd is None and not vm.drive:
-        yield Problem("SV401", ("boot",), "neither an initrd nor a drive: the guest has no root file system")
+        yield Problem(
+            "SV401",
+            ("boot",),
+            "neither an initrd nor a drive: the guest has no root file system",
+            because=("drive",),
+        )
 
 
 def _buses(vm: Vm) -> Iterator[Problem]:

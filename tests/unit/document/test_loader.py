@@ -110,6 +110,23 @@ def test_all_findings_come_in_one_pass() -> None:
     assert [place[3] for place in places(text)] == ["SV303", "SV105", "SV301", "SV309", "SV102", "SV105"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[boot]\nkernal = "k"\ninitrd = "i"\ncmdline = "c"\n', ["SV102"]),
+        ('[boot]\nkernel = 5\ninitrd = "i"\ncmdline = "c"\n', ["SV103"]),
+        ('[machine]\ntype = "standard_vm"\n[boot]\nkernal = "k"\ninitrd = "i"\n', ["SV102"]),
+        ('[boot]\nkernel = "k"\n[drvie.root]\nfile = "f"\n', ["SV102"]),
+        ('[boot]\nkernel = "k"\ninitrd = "i"\n[drive.root]\nflie = "f"\n', ["SV102"]),
+        # What has nothing to do with the misspelt key is told all the same.
+        ('[boot]\nkernel = "k"\ninitrd = "i"\n[memory]\nsize = "1M"\n[drvie.root]\n', ["SV301", "SV102"]),
+        ('[boot]\nkernel = "k"\ninitrd = "i"\n[rng]\nfliename = "f"\n', ["SV104", "SV102"]),
+    ],
+)
+def test_one_mistake_is_one_finding(text: str, expected: list[str]) -> None:
+    assert [place[3] for place in places(f"version = 1\n{text}")] == expected
+
+
 @pytest.mark.parametrize("language", FORMATS)
 def test_what_is_written_loads_as_the_same_document(language: str) -> None:
     text = (
