@@ -35,7 +35,7 @@ START = (
 # The devices come first: the document looks for them while it is made.
 GROUPS = {
     "flags": ("devices.*", "compat.translate", "compat.devices", "compat.sections", *START),
-    "profile": ("devices.*", "document.loader", "document.positions", *START),
+    "profile": ("devices.*", "document.loader", "document.plain_toml", "document.positions", *START),
 }
 SIZE_LENGTH = 4
 _Spec = type(__spec__)  # importlib.machinery would cost a module

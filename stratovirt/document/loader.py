@@ -108,6 +108,11 @@ def parse(source: Source) -> tuple[Any, list[Finding]]:
 
 
 def _parse_toml(source: Source) -> tuple[Any, list[Finding]]:
+    from stratovirt.document import plain_toml
+
+    data = plain_toml.read(source.text)
+    if data is not None:
+        return data, []
     from tomli import TOMLDecodeError, loads
 
     try:
