@@ -57,7 +57,7 @@ def load(record: type[R], data: object, problems: Problems, where: Path = ()) ->
         return None
     unknown = [_unknown(record, key, where) for key in data if key not in record.fields]
     problems += unknown
-    misnamed = {problem.suggestion for problem in unknown}
+    misnamed = {problem.suggestion for problem in unknown if is_surely_meant(problem)}
     values = {}
     for name, field in record.fields.items():
         if name in misnamed and name not in data:  # it is there, by another name, of which the user was told
@@ -246,6 +246,21 @@ def closest(word: str, known: list[str]) -> str:
         if edits < distance and edits < len(candidate):
             best, distance = candidate, edits
     return best
+
+
+def is_surely_meant(problem: Problem) -> bool:
+    """Tell whether what is suggested for a key is no guess: an alias, or one slip away.
+
+    A slip is a letter too many, too few or wrong, or two that changed places.
+    """
+    word, meant = problem.path[-1].lower().replace("-", "_"), problem.suggestion
+    if ALIASES.get(word) == meant:
+        return True
+    while word and meant and word[0] == meant[0]:
+        word, meant = word[1:], meant[1:]
+    while word and meant and word[-1] == meant[-1]:
+        word, meant = word[:-1], meant[:-1]
+    return max(len(word), len(meant)) == 1 or (len(word) == 2 and word == meant[::-1])
 
 
 def _distance(left: str, right: str, limit: int) -> int:

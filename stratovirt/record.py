@@ -46,7 +46,7 @@ class Problem:
         *,
         suggestion: str = "",
         at_key: bool = False,
-        because: Path = (),
+        because: tuple[Path, ...] = (),
         help: str = "",  # noqa: A002 - what it is called everywhere else
     ) -> None:
         self.code = code
@@ -54,7 +54,7 @@ class Problem:
         self.message = message
         self.suggestion = suggestion
         self.at_key = at_key
-        self.because = because  # the place whose problem would be the cause of this one
+        self.because = because  # the places of which a problem would be the cause of this one
         self.help = help
 
     @property

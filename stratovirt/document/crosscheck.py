@@ -6,6 +6,7 @@ Pure: looks at the document only, never at the host. Codes of the SV4 series are
 from __future__ import annotations
 
 from stratovirt import devices
+from stratovirt.document.causes import unexplained
 from stratovirt.record import Problem
 from stratovirt.units import GIB, KIB, MIB, format_size
 
@@ -29,6 +30,7 @@ SOCKET_PATH_MAX = 107  # sun_path of <sys/un.h>, less the NUL
 LIMIT_MIN, LIMIT_MAX = 64 * KIB, 1024 * GIB  # bytes each second of a disk
 PORT_SUFFIX = len("_4294967295")  # of the sockets where a guest's vsock connections go
 ROOT_BUS = "pcie.0"
+_KERNEL, _MACHINE_TYPE = ("boot", "kernel"), ("machine", "type")
 
 
 def crosscheck(vm: Vm, known: Collection[Problem] = ()) -> list[Problem]:
@@ -36,24 +38,12 @@ def crosscheck(vm: Vm, known: Collection[Problem] = ()) -> list[Problem]:
 
     Neither is one told whose cause is known: a key that is missing since it was misspelt, say.
     """
-    places = [problem.path for problem in known]
-    causes = [*places, *((*problem.path[:-1], problem.suggestion) for problem in known if problem.suggestion)]
-    return [
-        problem
-        for check in _CHECKS
-        for problem in check(vm)
-        if not _is_among(problem.path, places) and not _is_among(problem.because, causes)
-    ]
+    return unexplained((problem for check in _CHECKS for problem in check(vm)), known)
 
 
 def is_told_at_start(problem: Problem) -> bool:
     """Tell whether a start says it too: what is without effect; a guest without a root may be meant."""
     return problem.warning and problem.code != "SV401"
-
-
-def _is_among(path: Path, places: list[Path]) -> bool:
-    """Tell whether a place is one of others, in one, or around one."""
-    return bool(path) and any(place and path[: len(place)] == place[: len(path)] for place in places)
 
 
 def _memory(vm: Vm) -> Iterator[Problem]:
@@ -66,7 +56,9 @@ def _memory(vm: Vm) -> Iterator[Problem]:
 
 def _boot(vm: Vm) -> Iterator[Problem]:
     if vm.machine.type == "microvm" and vm.boot.kernel is None:
-        yield Problem("SV303", ("boot",), "a microvm needs a kernel", help="set `kernel` in [boot]")
+        yield Problem(
+            "SV303", ("boot",), "a microvm needs a kernel", help="set `kernel` in [boot]", because=(_KERNEL,)
+        )
     elif vm.boot.kernel is None:
         for key, what in (("initrd", "an initrd"), ("cmdline", "a kernel command line")):
             if vm.boot.__dict__[key] is not None:
@@ -74,14 +66,14 @@ def _boot(vm: Vm) -> Iterator[Problem]:
                     "SV304",
                     ("boot", key),
                     f"{what} without a kernel has no use",
-                    because=("boot", "kernel"),
+                    because=(_KERNEL,),
                 )
     if vm.boot.initrd is None and not vm.drive:
         yield Problem(
             "SV401",
             ("boot",),
             "neither an initrd nor a drive: the guest has no root file system",
-            because=("drive",),
+            because=(("boot", "initrd"), ("drive",)),
         )
 
 
@@ -93,12 +85,18 @@ def _buses(vm: Vm) -> Iterator[Problem]:
         if not device.attached() or not transport or transport == wanted:
             continue
         if wanted == "mmio":
-            yield Problem("SV305", path, f"{device.label} '{name}' sits on PCI, and a microvm has none")
+            yield Problem(
+                "SV305",
+                path,
+                f"{device.label} '{name}' sits on PCI, and a microvm has none",
+                because=(_MACHINE_TYPE,),
+            )
         elif device.drivers:
             yield Problem(
                 "SV306",
                 path,
                 f"{device.label} '{name}' needs `bus` and `addr`: a standard_vm has no virtio-mmio",
+                because=(_MACHINE_TYPE,),
             )
     if vm.machine.type == "microvm":
         for name in vm.pflash:
@@ -107,6 +105,7 @@ def _buses(vm: Vm) -> Iterator[Problem]:
                 ("pflash", name),
                 "a microvm has no flash",
                 help='set type = "standard_vm" in [machine]',
+                because=(_MACHINE_TYPE,),
             )
 
 
@@ -143,6 +142,7 @@ def _iothreads(vm: Vm) -> Iterator[Problem]:
                 (*_place(vm, kind, name), "iothread"),
                 f"{device.label} '{name}' names iothread '{wanted}', which is not described",
                 help=f"known iothreads: {', '.join(vm.iothread) or 'none'}",
+                because=(("iothread",),),
             )
 
 
@@ -161,7 +161,11 @@ def _pci(vm: Vm) -> Iterator[Problem]:
         if bus != ROOT_BUS and bus not in vm.root_port:
             known = ", ".join([ROOT_BUS, *vm.root_port])
             yield Problem(
-                "SV310", (*path, "bus"), f"bus '{bus}' does not exist", help=f"known buses: {known}"
+                "SV310",
+                (*path, "bus"),
+                f"bus '{bus}' does not exist",
+                help=f"known buses: {known}",
+                because=(("root_port",),),
             )
         where = (bus, _normal_address(addr))
         if where in used:

@@ -23,6 +23,7 @@ OUTPUT = Path("build/bench.json")
 PROMISES = {
     "exec to first serial byte, beside": 2.5,
     "exec to first serial byte, modules in a group": 1.0,
+    "exec to first serial byte, from a profile": 1.15,
     "exec to first serial byte": 0.5,
     "check of a profile": 30.0,
     "private memory": 0.35,
@@ -65,6 +66,11 @@ def startup(runs: int) -> list[Row]:
             "exec to first serial byte, beside a bare interpreter",
             "ms",
             [(e.ours[0], e.bare) for e in rounds],
+        ),
+        figure(
+            "exec to first serial byte, from a profile, beside flags",
+            "ms",
+            [(each.profile[0], each.ours[0]) for each in rounds],
         ),
         figure("check of a profile, beside a bare interpreter", "ms", [(e.check, e.bare) for e in rounds]),
         figure(

@@ -117,9 +117,7 @@ def _pairs(loads: Iterable[Load], place: Path, runs: int) -> Pairs:
             both: dict[object, Figures] = {}
             # Each is the first one as often: what one leaves behind, the other may have of it.
             for command in (ours, qemu) if run % 2 == 0 else (qemu, ours):
-                if load.cached is not None:
-                    load.cached.read_bytes()
-                both[command] = _measured(command(load, place))
+                both[command] = _measured(command(load, place), load.cached)
             for name in both[ours]:
                 label = f"{name}, {load.variant}" if name.startswith(("disk", "net")) else name
                 found.setdefault(label, []).append((both[ours][name], both[qemu][name]))
@@ -226,14 +224,14 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def _measured(command: list[str]) -> Figures:
+def _measured(command: list[str], cached: Path | None) -> Figures:
     """Run a guest to its end: in a rig of two CPUs some hang or reset (tests/rig/README.md), QEMU's too."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return _once(command)
+            return _once(command, cached)
         except GuestError as error:
             print(f"bench: a guest of {Path(command[0]).name} {error}; once more", file=sys.stderr)
-    return _once(command)
+    return _once(command, cached)
 
 
 def _forget_code() -> None:
@@ -246,9 +244,11 @@ def _forget_code() -> None:
     mmap.mmap(-1, USED_MIB << 20, flags=populate).close()
 
 
-def _once(command: list[str]) -> Figures:
+def _once(command: list[str], cached: Path | None) -> Figures:
     """Run a guest; return seconds to its init, and what each cell said."""
     _forget_code()
+    if cached is not None:
+        cached.read_bytes()
     begin = time.monotonic()
     with _running(command) as process:
         output = _read_until(process, b"SV-BEGIN", begin)

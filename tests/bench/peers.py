@@ -25,6 +25,29 @@ def ours(kernel: Path, socket: Path) -> list[str]:
     return [SCRIPT, *_flags(kernel, socket)]
 
 
+def profile(kernel: Path, socket: Path) -> list[str]:
+    """Return ours for the same machine from a profile, which stands beside the socket."""
+    path = socket.with_suffix(".toml")
+    path.write_text(
+        f"""
+version = 1
+[machine]
+type = "microvm"
+[cpu]
+count = 1
+[memory]
+size = "256M"
+[boot]
+kernel = "{kernel.absolute()}"
+[qmp]
+socket = "{socket}"
+[serial]
+backend = "stdio"
+"""
+    )
+    return [SCRIPT, "run", str(path)]
+
+
 def grouped(kernel: Path, socket: Path) -> list[str]:
     """Return ours as a program on the interpreter's command line, to compare one_by_one() with."""
     return [PYTHON, "-c", "from stratovirt.cli import main; main()", *_flags(kernel, socket)]

@@ -60,6 +60,7 @@ class Round(NamedTuple):
     """One of each, after another."""
 
     ours: tuple[float, float]
+    profile: tuple[float, float]
     qemu: tuple[float, float]
     bare: float  # the interpreter that does nothing
     check: float
@@ -75,6 +76,7 @@ def rounds(count: int) -> list[Round]:
 def _round() -> Round:
     return Round(
         ours=start_once(peers.ours),
+        profile=start_once(peers.profile),
         qemu=start_once(peers.qemu),
         bare=run_once(peers.BARE),
         check=run_once(peers.CHECK),

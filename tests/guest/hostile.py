@@ -69,12 +69,12 @@ class Attack:
     def __init__(self, prey: Prey, seed: int, rounds: int, *, timeout: float) -> None:
         self.prey = prey
         words = f"{seed} {rounds} {int(prey.takes_interrupts)}"
+        self._made = time.monotonic()
         self.attacked = Machine(
             prey.folder, "attack", words, cpus=2, devices=prey.equipment(), timeout=timeout
         )
         beside = prey.folder / "neighbour"
         self.neighbour = Machine(beside, "work", "", cpus=1, devices=DISK, timeout=timeout)
-        self._made = time.monotonic()
         self._pauses = Pauses()
         self.answers = Answers(self.attacked, self._pauses)
         self.neighbours_answers = Answers(self.neighbour, self._pauses)

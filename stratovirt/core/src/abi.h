@@ -110,8 +110,8 @@ struct sv_blk_config {
 int sv_blk_create(struct sv_vm *vm, const struct sv_blk_config *config, struct sv_virtio **out);
 /* [setup] Puts a virtio device behind a virtio-mmio window of 0x200 bytes with an interrupt line. */
 int sv_mmio_place(struct sv_vm *vm, struct sv_virtio *device, uint64_t base, uint32_t gsi);
-/* [setup] From now on KVM itself passes on the notifications of all devices that are placed, which came as
- * register writes until then. Best when the vCPUs run: it takes a while, and nobody waits for it. */
+/* [any] Once: from now on KVM itself passes on the notifications of all devices that are placed, which came
+ * as register writes until then. Best when the vCPUs run: it takes a while, and nobody waits for it. */
 int sv_mmio_hand_over(struct sv_vm *vm);
 /* [any] The number that events carry for the device. */
 int sv_virtio_id(struct sv_virtio *device);

@@ -140,7 +140,7 @@ static void write_register(struct sv_virtio *device, uint64_t offset, uint32_t v
 	case QUEUE_DEVICE_HIGH:
 		write_queue(device, offset, value);
 		break;
-	case QUEUE_NOTIFY: /* KVM passes on only what its ioeventfds do not match */
+	case QUEUE_NOTIFY: /* from KVM only what its ioeventfds, once there are any, do not match */
 		virtio_notify(device, value);
 		break;
 	case INTERRUPT_ACK:
@@ -209,6 +209,8 @@ static int add_ioeventfd(const struct sv_virtio *device, uint32_t queue)
  */
 int sv_mmio_hand_over(struct sv_vm *vm)
 {
+	if (vm->fd < 0)
+		return 0;
 	for (int i = 0; i < vm->device_count; i++) {
 		const struct sv_virtio *device = vm->devices[i];
 

@@ -118,9 +118,22 @@ def test_all_findings_come_in_one_pass() -> None:
         ('[machine]\ntype = "standard_vm"\n[boot]\nkernal = "k"\ninitrd = "i"\n', ["SV102"]),
         ('[boot]\nkernel = "k"\n[drvie.root]\nfile = "f"\n', ["SV102"]),
         ('[boot]\nkernel = "k"\ninitrd = "i"\n[drive.root]\nflie = "f"\n', ["SV102"]),
-        # What has nothing to do with the misspelt key is told all the same.
+        ('[bot]\nkernel = "k"\ninitrd = "i"\n', ["SV102"]),
+        (
+            '[boot]\nkernel = "k"\ninitrd = "i"\n[iothred.a]\n[drive.d]\nfile = "f"\niothread = "a"\n',
+            ["SV102"],
+        ),
+        (
+            '[machine]\ntype="standard_vn"\n[boot]\nkernel="k"\ninitrd="i"\n[pflash.c]\nfile="f"\nunit=0\n',
+            ["SV108"],
+        ),
+        (
+            '[machine]\ntpye="standard_vm"\n[boot]\nkernel="k"\ninitrd="i"\n[pflash.c]\nfile="f"\nunit=0\n',
+            ["SV102"],
+        ),
+        # A guess explains nothing; what has nothing to do with the misspelt key is told all the same.
         ('[boot]\nkernel = "k"\ninitrd = "i"\n[memory]\nsize = "1M"\n[drvie.root]\n', ["SV301", "SV102"]),
-        ('[boot]\nkernel = "k"\ninitrd = "i"\n[rng]\nfliename = "f"\n', ["SV104", "SV102"]),
+        ('[boot]\nkernel = "k"\ninitrd = "i"\n[rng]\nlife = "f"\n', ["SV104", "SV102"]),
     ],
 )
 def test_one_mistake_is_one_finding(text: str, expected: list[str]) -> None:
