@@ -254,13 +254,13 @@ def is_surely_meant(problem: Problem) -> bool:
     A slip is a letter too many, too few or wrong, or two that changed places.
     """
     word, meant = problem.path[-1].lower().replace("-", "_"), problem.suggestion
-    if ALIASES.get(word) == meant:
-        return True
+    if not meant or ALIASES.get(word) == meant:
+        return bool(meant)
     while word and meant and word[0] == meant[0]:
         word, meant = word[1:], meant[1:]
     while word and meant and word[-1] == meant[-1]:
         word, meant = word[:-1], meant[:-1]
-    return max(len(word), len(meant)) == 1 or (len(word) == 2 and word == meant[::-1])
+    return max(len(word), len(meant)) <= 1 or (len(word) == 2 and word == meant[::-1])
 
 
 def _distance(left: str, right: str, limit: int) -> int:

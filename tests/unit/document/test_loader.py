@@ -118,6 +118,7 @@ def test_all_findings_come_in_one_pass() -> None:
         ('[machine]\ntype = "standard_vm"\n[boot]\nkernal = "k"\ninitrd = "i"\n', ["SV102"]),
         ('[boot]\nkernel = "k"\n[drvie.root]\nfile = "f"\n', ["SV102"]),
         ('[boot]\nkernel = "k"\ninitrd = "i"\n[drive.root]\nflie = "f"\n', ["SV102"]),
+        ('[boot]\nkernel = "k"\ninitrd = "i"\n[rng]\nFile = "f"\n', ["SV102"]),
         ('[bot]\nkernel = "k"\ninitrd = "i"\n', ["SV102"]),
         (
             '[boot]\nkernel = "k"\ninitrd = "i"\n[iothred.a]\n[drive.d]\nfile = "f"\niothread = "a"\n',
