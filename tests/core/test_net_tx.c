@@ -18,19 +18,26 @@ static void a_frame_is_sent_from_all_its_buffers(void)
 	card_close(&c);
 }
 
+/* Sends frames until some are held back (the sockets take a dozen or some hundred), and returns how many. */
+static uint32_t fill_wire(struct card *c)
+{
+	uint32_t given = 0;
+
+	while (given - used_index(&c->rings[1]) < QUEUE_SIZE) {
+		put_frame(c, 0, given % QUEUE_SIZE, 20000, (uint8_t)given);
+		given++;
+		card_notify(c, 1);
+		card_settle(c);
+	}
+	return given;
+}
+
 static void frames_that_the_wire_has_no_room_for_are_sent_later_and_in_order(void)
 {
 	struct card c = card_started(MERGEABLE);
-	uint32_t given = 0;
+	uint32_t given = fill_wire(&c);
 	uint32_t seen = 0;
 
-	/* Until some are held back: the sockets take a dozen or some hundred. */
-	while (given - used_index(&c.rings[1]) < QUEUE_SIZE) {
-		put_frame(&c, 0, given % QUEUE_SIZE, 20000, (uint8_t)given);
-		given++;
-		card_notify(&c, 1);
-		card_settle(&c);
-	}
 	while (seen < given)
 		wire_expect(c.peers[0], 20000, (uint8_t)seen++);
 	wait_index(&c, 1, (uint16_t)given);
@@ -140,15 +147,10 @@ static void close_wire(void *context)
 static void frames_that_wait_for_room_in_a_wire_that_breaks_are_lost_with_it(void)
 {
 	struct card c = card_started(MERGEABLE);
-	uint32_t given = 0;
+	uint32_t given;
 
 	give_buffers(&c, 0, 4, 2048);
-	while (given - used_index(&c.rings[1]) < QUEUE_SIZE) {
-		put_frame(&c, 0, given % QUEUE_SIZE, 20000, (uint8_t)given);
-		given++;
-		card_notify(&c, 1);
-		card_settle(&c);
-	}
+	given = fill_wire(&c);
 	iothread_call(c.d.device->io, close_wire, &c);
 	wait_index(&c, 1, (uint16_t)given);
 	card_settle(&c);

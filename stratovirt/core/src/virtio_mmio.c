@@ -203,10 +203,8 @@ static int add_ioeventfd(const struct sv_virtio *device, uint32_t queue)
 	return ioctl(device->vm->fd, KVM_IOEVENTFD, &ioeventfd) < 0 ? -errno : 0;
 }
 
-/* Without it, each notification comes as a register write. KVM waits at each for everybody who looks up an
- * address at that moment: milliseconds for many queues, which the guest's first instruction need not wait
- * for.
- */
+/* KVM waits at each for everybody who looks up an address at that moment: on a busy host milliseconds for all
+ * queues, which the guest's first instruction need not wait for. */
 int sv_mmio_hand_over(struct sv_vm *vm)
 {
 	if (vm->fd < 0)
