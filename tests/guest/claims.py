@@ -7,20 +7,47 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
 CLAIMS = os.environ.get("STRATOVIRT_CLAIMS", "")
+FAILED = ".failed"
+REASON_CHARACTERS = 700
 
 
 def claim(item: pytest.Item) -> bool:
     """Tell whether a test is ours to run: nobody else has claimed it."""
-    name = hashlib.sha256(item.nodeid.encode()).hexdigest()[:24]
     try:
-        with open(f"{CLAIMS}/{name}", "x") as file:
+        with open(f"{CLAIMS}/{_name(item.nodeid)}", "x") as file:
             file.write(item.nodeid)
     except FileExistsError:
         return False
     return True
+
+
+def note_failure(report: pytest.TestReport) -> None:
+    """Leave what failed, and why, beside the claims: `failures` tells it after all that a run prints."""
+    if CLAIMS and report.failed:
+        with open(f"{CLAIMS}/{_name(report.nodeid)}{FAILED}", "a") as file:
+            file.write(f"{report.nodeid} ({report.when})\n{_reason(report)}\n")
+
+
+def failures(folder: Path) -> list[str]:
+    """Return what every run has left with `note_failure`, an entry each."""
+    return [note.read_text().rstrip() for note in sorted(folder.glob(f"*{FAILED}"))]
+
+
+def _name(nodeid: str) -> str:
+    return hashlib.sha256(nodeid.encode()).hexdigest()[:24]
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Return the place and the first lines of what was asserted or raised."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None:
+        return report.longreprtext[-REASON_CHARACTERS:]
+    return f"{crash.path}:{crash.lineno}: {crash.message}"[:REASON_CHARACTERS]
 
 
 def run_claimed(session: pytest.Session) -> bool | None:

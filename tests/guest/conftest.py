@@ -17,6 +17,10 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return claims.run_claimed(session)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    claims.note_failure(report)
+
+
 @pytest.fixture
 def tap() -> Iterator[str]:
     """Yield the name of a tap with the host's address."""

@@ -11,9 +11,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.guest.claims import failures
 from tests.rig import host
 
 CLAIMS = Path("build/guests.claims")
@@ -29,16 +30,20 @@ def main() -> int:
     """Run all; return the first exit status that is not 0."""
     shutil.rmtree(CLAIMS, ignore_errors=True)
     CLAIMS.mkdir(parents=True)
-    statuses: list[int] = []
-    rigs = [
-        threading.Thread(target=lambda name=name: statuses.append(run(name)))
-        for name in ("A", "B")[: how_many()]
-    ]
-    for rig in rigs:
-        rig.start()
-    for rig in rigs:
-        rig.join()
-    return next((status for status in statuses if status != 0), 0)
+    with ThreadPoolExecutor() as pool:
+        names = ("A", "B")[: how_many()]
+        statuses = dict(zip(names, pool.map(run, names), strict=True))
+    for line in epilogue(statuses, failures(CLAIMS)):
+        print(line)
+    return next((status for status in statuses.values() if status != 0), 0)
+
+
+def epilogue(statuses: dict[str, int], failed: list[str]) -> list[str]:
+    """Return what stands last, after two long reports: what failed, and how each run ended."""
+    if not any(statuses.values()):
+        return []
+    ends = ", ".join(f"{name}| ended with status {status}" for name, status in statuses.items())
+    return ["", *failed, f"{ends}; {len(failed)} failed"]
 
 
 def how_many() -> int:
