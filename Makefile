@@ -49,6 +49,7 @@ core: $(INSTALLED) ## build the C core in place
 	@$(BIN)/python -W ignore setup.py -q build_ext --inplace
 	@$(BIN)/python -m compileall -q stratovirt
 	@$(BIN)/python -m stratovirt.image
+	@$(BIN)/python -m stratovirt.launcher.build
 
 assets: packages ## make the guest kernels, initramfs and disks (10 minutes, once)
 	@$(RIG) assets

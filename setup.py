@@ -1,10 +1,10 @@
-"""What pyproject.toml cannot say: the C core, and the data rooms that a wheel carries."""
+"""What pyproject.toml cannot say: the C core, the launcher, and the data rooms that a wheel carries."""
 
 from pathlib import Path
 from runpy import run_path
 from shutil import rmtree
 
-from setuptools import setup
+from setuptools import Command, setup
 from setuptools.command.build_py import build_py
 
 DATA_ROOMS = ("schemas", "profiles", "compat")
@@ -34,8 +34,33 @@ class BuildPyWithData(build_py):
         target.write_bytes(scope["build"]("stratovirt", "stratovirt", final=True))
 
 
+class BuildCommand(Command):
+    """Makes the `stratovirt` command (stratovirt/launcher), in the place of setuptools' script."""
+
+    editable_mode = False
+    user_options = ()
+
+    def initialize_options(self) -> None:
+        """Nothing is known yet."""
+        self.build_dir = None
+
+    def finalize_options(self) -> None:
+        """Take the folder that `build` has for scripts, from which they are installed."""
+        self.set_undefined_options("build", ("build_scripts", "build_dir"))
+
+    def run(self) -> None:
+        """Build it, for a package that stays here or goes beside other packages."""
+        self.mkpath(self.build_dir)
+        launcher = run_path("stratovirt/launcher/build.py")
+        launcher["build"](Path(self.build_dir, "stratovirt"), str(Path.cwd()) if self.editable_mode else "")
+
+    def get_source_files(self) -> list[str]:
+        """Return what a source archive needs for it."""
+        return sorted(str(path) for path in Path("stratovirt/launcher").glob("*.[ch]"))
+
+
 setup(
     cffi_modules=["stratovirt/core/build.py:ffibuilder"],
-    cmdclass={"build_py": BuildPyWithData},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    cmdclass={"build_py": BuildPyWithData, "build_scripts": BuildCommand},
+    scripts=["stratovirt/launcher/launcher.c"],  # that there are any: BuildCommand makes it
 )

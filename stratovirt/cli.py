@@ -7,8 +7,8 @@ holds it to.
 from __future__ import annotations
 
 import gc
-import os
 import sys
+from posix import _exit, write
 
 try:
     from stratovirt import image
@@ -18,8 +18,8 @@ try:
     from stratovirt import log
     from stratovirt.errors import StratovirtError, UsageError, told
 except (ImportError, OSError) as unreadable:
-    os.write(2, f"stratovirt: load the program: {unreadable}\n  hint: install the package again\n".encode())
-    os._exit(1)
+    write(2, f"stratovirt: load the program: {unreadable}\n  hint: install the package again\n".encode())
+    _exit(1)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def main() -> NoReturn:
     status = _guarded(sys.argv[1:])
     sys.stdout.flush()
     # Nothing is left to finish: interpreter shutdown would only cost time.
-    os._exit(status)
+    _exit(status)
 
 
 def _guarded(argv: list[str]) -> int:
@@ -44,7 +44,7 @@ def _guarded(argv: list[str]) -> int:
         return dispatch(argv)
     except StratovirtError as error:
         if error.exit_status == 0:  # -help and -version: an answer, not a failure
-            os.write(1, f"{error.message}\n".encode())
+            write(1, f"{error.message}\n".encode())
         else:
             log.report(error)
         return error.exit_status

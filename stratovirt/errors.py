@@ -13,7 +13,7 @@ A guest's misbehaviour is not an exception: it is a counter, one event and a dev
 
 from __future__ import annotations
 
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class StratovirtError(Exception):
 def warn(text: str) -> None:
     """Tell the user of something that stops nothing; without a standard error nobody is told."""
     try:
-        os.write(2, f"stratovirt: warning: {text}\n".encode(errors="replace"))
+        posix.write(2, f"stratovirt: warning: {text}\n".encode(errors="replace"))
     except OSError:
         return
 
@@ -69,7 +69,7 @@ class CoreError(HostError):
 
     def __init__(self, call: str, code: int, hint: str = "") -> None:
         number = abs(code)
-        super().__init__(call, OSError(number, os.strerror(number)), hint)
+        super().__init__(call, OSError(number, posix.strerror(number)), hint)
 
 
 class StateError(StratovirtError):
@@ -125,7 +125,7 @@ def told(error: BaseException, name: str = "") -> StratovirtError:
         else:
             action = f"{name} ({step})" if name else step
         return HostError(action, error, "has the process met a limit?")
-    place = f"{os.path.basename(files[-1])}:{line}"
+    place = f"{files[-1].rpartition('/')[2]}:{line}"
     return StratovirtError(
         f"internal error at {place}: {type(error).__name__}: {text}", "this is a bug: please report it"
     )

@@ -11,7 +11,7 @@ which `preload` makes in one go. The order is read off the sources' import state
 from __future__ import annotations
 
 import marshal
-import os
+import posix
 import sys
 
 TYPE_CHECKING = False
@@ -19,14 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
-    from typing import Any
+    from typing import Any, Protocol
 
     Entry = tuple[bool, str, int, int, int, int]  # package?, file, its mtime in ns and size, code: from, to
+
+    class Data(Protocol):
+        """The bytes of an image, from `start` to `stop` of a slice."""
+
+        def __getitem__(self, piece: slice[int, int, None]) -> bytes | memoryview: ...
+        def close(self) -> None:
+            """Nothing more is read."""
+
     Group = tuple[list[str], int, int]  # names of modules, their codes: from, to
 
 NAME = "start.image"
 FORMAT = 3
-_HOST = os.uname().machine
+_HOST = posix.uname().machine
 # What a start imports inside of functions, or by name: the import statements lead from here to all the rest.
 START = (
     "start", "sandbox", "control.signals", "control.listener", "builder.build", f"boot.{_HOST}.plan",
@@ -42,18 +50,32 @@ _Spec = type(__spec__)  # importlib.machinery would cost a module
 _Module = type(sys)  # and so would types
 
 
+class File:
+    """An image that is read piece by piece; the launcher maps it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __getitem__(self, piece: slice[int, int, None]) -> bytes:
+        return posix.pread(self._fd, piece.stop - piece.start, piece.start)
+
+    def close(self) -> None:
+        """Close the file."""
+        posix.close(self._fd)
+
+
 class Image:
     """Finds and loads the modules of a package from its image. `final` ones are not compared with sources."""
 
     def __init__(
-        self, folder: str, index: tuple[bool, dict[str, Entry], dict[str, Group]], fd: int, base: int
+        self, folder: str, index: tuple[bool, dict[str, Entry], dict[str, Group]], data: Data, base: int
     ) -> None:
         final, entries, groups = index
         self._folder = folder
         self._entries = entries
         self.groups = groups
-        self._fd = fd
-        self._base = base  # where the code begins in the file
+        self._data = data
+        self._base = base  # where the code begins in the data
         self._final = final
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
@@ -106,8 +128,8 @@ class Image:
         return spec
 
     def close(self) -> None:
-        """Close the file; nothing more is loaded."""
-        os.close(self._fd)
+        """Close the data; nothing more is loaded."""
+        self._data.close()
 
     def create_module(self, _spec: ModuleSpec) -> ModuleType | None:
         """Leave it to Python."""
@@ -123,28 +145,30 @@ class Image:
         return code
 
     def _load(self, start: int, end: int) -> Any:
-        """Return what the file has there; it is as trusted as the sources beside it."""
+        """Return what the data has there; it is as trusted as the sources beside it."""
         try:
-            data = os.pread(self._fd, end - start, self._base + start)
+            data = self._data[self._base + start : self._base + end]
         except OSError as error:
             raise ImportError(f"{self._folder}/{NAME}: {error.strerror}") from error
         return marshal.loads(data)  # noqa: S302
 
 
 def use() -> None:
-    """Import this package from its image, if it has one that fits."""
-    folder = os.path.dirname(__file__)
+    """Import this package from its image, if one that fits is there; the launcher may have done so."""
+    if any(isinstance(finder, Image) for finder in sys.meta_path):
+        return
+    folder = __file__.rpartition("/")[0]
     try:
-        fd = os.open(f"{folder}/{NAME}", os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(f"{folder}/{NAME}", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return
     # Who started us without standard input gets this number for it: control.signals fills it, not we.
     try:
-        image = read(folder, fd) if fd > 2 else None
+        image = read(folder, File(fd)) if fd > 2 else None
     except OSError:
         image = None
     if image is None:
-        os.close(fd)
+        posix.close(fd)
     else:
         sys.meta_path.insert(0, image)
 
@@ -166,19 +190,19 @@ def drop() -> None:
             finder.close()
 
 
-def read(folder: str, fd: int) -> Image | None:
-    """Return the image of the package in a folder, which owns fd; None when it is none of this Python."""
+def read(folder: str, data: Data) -> Image | None:
+    """Return the image of the package in a folder, which owns the data; None when it is not this Python's."""
     head = _head()
-    start = os.pread(fd, len(head) + SIZE_LENGTH, 0)
+    start = bytes(data[0 : len(head) + SIZE_LENGTH])
     size = start[len(head) :]
     if not start.startswith(head) or len(size) != SIZE_LENGTH:
         return None
-    length = int.from_bytes(size, "little")
+    base = len(start) + int.from_bytes(size, "little")
     try:
-        index = marshal.loads(os.pread(fd, length, len(start)))  # noqa: S302 - as above
+        index = marshal.loads(data[len(start) : base])  # noqa: S302 - as above
     except (EOFError, ValueError, TypeError):
         return None
-    return Image(folder, index, fd, len(start) + length)
+    return Image(folder, index, data, base)
 
 
 def build(folder: str, package: str, *, final: bool, groups: Mapping[str, tuple[str, ...]] = GROUPS) -> bytes:
@@ -205,6 +229,8 @@ def build(folder: str, package: str, *, final: bool, groups: Mapping[str, tuple[
 
 def _modules(folder: str, package: str) -> Iterator[tuple[str, bool, str]]:
     """Yield name, whether it is a package, and file below the folder of each module."""
+    import os  # only who builds an image needs it
+
     for where, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if os.path.exists(f"{where}/{name}/__init__.py"))
         for file in sorted(name for name in files if name.endswith(".py")):
@@ -262,7 +288,7 @@ def _imports(source: bytes) -> list[str]:
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        status = os.stat(path)
+        status = posix.stat(path)
     except OSError:
         return -1, -1
     return status.st_mtime_ns, status.st_size
@@ -275,10 +301,12 @@ def _head() -> bytes:
 
 def main() -> None:
     """Write the image of the checkout."""
+    import os
+
     folder = os.path.dirname(os.path.abspath(__file__))
     with open(f"{folder}/{NAME}.part", "wb") as file:
         file.write(build(folder, "stratovirt", final=False))
-    os.replace(f"{folder}/{NAME}.part", f"{folder}/{NAME}")
+    posix.replace(f"{folder}/{NAME}.part", f"{folder}/{NAME}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ whatever that was (docs/log.md).
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 from _thread import get_native_id
 from time import localtime, strftime, time_ns
@@ -43,7 +43,9 @@ _state = _State()
 
 def open_log(log: Log) -> None:
     """Begin to log as the document says; the level of the environment wins."""
-    wanted = os.environ.get(VARIABLE, "").lower()
+    from os import environ
+
+    wanted = environ.get(VARIABLE, "").lower()
     _state.threshold = LEVELS.index(wanted if wanted in LEVELS else log.level)
     _state.json = log.format == "json"
     _state.path = log.file or ""
@@ -58,16 +60,16 @@ def reopen() -> None:
     """Open the file anew: somebody has moved it away. Without a file nothing happens."""
     if not _state.path:
         return
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
     try:
-        fd = os.open(_state.path, flags, 0o640)
+        fd = posix.open(_state.path, flags, 0o640)
     except OSError as error:
         raise HostError(f"open log {_state.path}", error, hint="name a file that can be written") from error
     if _state.fd == STDERR:
         _state.fd = fd
         return
-    os.dup2(fd, _state.fd, inheritable=False)  # others know the descriptor by its number
-    os.close(fd)
+    posix.dup2(fd, _state.fd, inheritable=False)  # others know the descriptor by its number
+    posix.close(fd)
 
 
 def has_file() -> bool:
@@ -123,7 +125,7 @@ def report(failure: StratovirtError) -> None:
     lines = f"stratovirt: {failure.message}\n"
     if failure.hint:
         lines += f"  hint: {failure.hint}\n"
-    os.write(STDERR, lines.encode(errors="replace"))
+    posix.write(STDERR, lines.encode(errors="replace"))
 
 
 def _write(level: str, text: str) -> None:
@@ -131,7 +133,7 @@ def _write(level: str, text: str) -> None:
         return
     line = _as_json(level, text) if _state.json else _as_text(level, text)
     try:
-        os.write(_state.fd, line.encode(errors="replace"))
+        posix.write(_state.fd, line.encode(errors="replace"))
     except OSError:
         return  # a full disk must not end a machine
 
@@ -143,7 +145,7 @@ def _when() -> str:
 
 def _as_text(level: str, text: str) -> str:
     place = f"[{_caller()}]" if level == "error" else ""
-    return f"{_when()}: [{os.getpid()}][{get_native_id()}]{place}:{level.upper()}: {_one_line(text)}\n"
+    return f"{_when()}: [{posix.getpid()}][{get_native_id()}]{place}:{level.upper()}: {_one_line(text)}\n"
 
 
 def _as_json(level: str, text: str) -> str:
@@ -152,7 +154,7 @@ def _as_json(level: str, text: str) -> str:
     record = {
         "time": _when(),
         "level": level,
-        "pid": os.getpid(),
+        "pid": posix.getpid(),
         "tid": get_native_id(),
         "message": text[:LONGEST],
     }
@@ -161,7 +163,7 @@ def _as_json(level: str, text: str) -> str:
 
 def _caller() -> str:
     frame = sys._getframe(4)  # noqa: SLF001 - whoever called error()
-    return f"{os.path.basename(frame.f_code.co_filename)}: {frame.f_lineno}"
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}: {frame.f_lineno}"
 
 
 def _one_line(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.errors import HostError, StratovirtError
 
@@ -88,15 +88,15 @@ class KernelImage:
         self.path = path
         self._wanted = wanted
         try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
         except OSError as error:
             raise HostError(
                 f"open kernel {path}", error, hint="set `kernel` in [boot], or -kernel, to a file"
             ) from error
-        status = os.fstat(self.fd)
+        status = posix.fstat(self.fd)
         self.size = status.st_size
         if status.st_mode & _KIND_MASK != _REGULAR:
-            os.close(self.fd)
+            posix.close(self.fd)
             raise KernelError(f"kernel {path} is not a regular file", hint=f"name {wanted}")
 
     def __enter__(self) -> Self:
@@ -105,11 +105,11 @@ class KernelImage:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self.fd)
+        posix.close(self.fd)
 
     def read(self, offset: int, size: int, what: str) -> bytes:
         """Read a header; a file that ends before is refused by name."""
-        data = os.pread(self.fd, size, offset) if 0 <= offset <= self.size else b""
+        data = posix.pread(self.fd, size, offset) if 0 <= offset <= self.size else b""
         if len(data) < size:
             raise self.refuse(f"is cut off: {what} ends at byte {offset + size}, the file at {self.size}")
         return data
@@ -121,7 +121,7 @@ class KernelImage:
 
 def first_bytes(image: KernelImage) -> bytes:
     """Return what the file begins with; an empty or packed one is refused."""
-    start = os.pread(image.fd, 16, 0)
+    start = posix.pread(image.fd, 16, 0)
     if not start:
         raise image.refuse("is empty")
     for magic, name in _PACKED:
@@ -135,7 +135,7 @@ def first_bytes(image: KernelImage) -> bytes:
 def refuse_others(image: KernelImage, start: bytes, foreign: tuple[tuple[int, bytes, str], ...]) -> None:
     """Refuse a file that is known to be something else; `foreign` are marks of other processors' kernels."""
     for offset, magic, what in (*_NO_KERNELS, *foreign):
-        if os.pread(image.fd, len(magic), offset) == magic:
+        if posix.pread(image.fd, len(magic), offset) == magic:
             raise image.refuse(what)
     if all(byte in b"\t\n\r" or 0x20 <= byte < 0x7F for byte in start):
         raise image.refuse("is a text")

@@ -7,7 +7,7 @@ host does not have when the guest wants it ends the process.
 from __future__ import annotations
 
 import errno
-import os
+import posix
 
 from stratovirt.core import lib
 from stratovirt.errors import HostError, StratovirtError
@@ -48,14 +48,14 @@ def allocate(memory: Memory, chassis: Chassis) -> Ram:
             chassis.tell(_described(memory, huge))
     except BaseException:
         if fd >= 0:
-            os.close(fd)
+            posix.close(fd)
         raise
     if memory.share:
         chassis.keep_fd(fd)
     elif fd >= 0:
-        os.close(fd)
+        posix.close(fd)
         fd = -1
-    return Ram(buffer, huge or os.sysconf("SC_PAGESIZE"), fd, shared=memory.share)
+    return Ram(buffer, huge or posix.sysconf("SC_PAGESIZE"), fd, shared=memory.share)
 
 
 def _described(memory: Memory, huge: int) -> str:
@@ -63,7 +63,7 @@ def _described(memory: Memory, huge: int) -> str:
     own = "a file without a name" if memory.share else "the process's own"
     words = [
         f"memory: {format_size(memory.size)} of {memory.path or own}",
-        f"host pages of {format_size(huge or os.sysconf('SC_PAGESIZE'))}",
+        f"host pages of {format_size(huge or posix.sysconf('SC_PAGESIZE'))}",
         "shared" if memory.share else "private",
     ]
     if memory.transparent_hugepages and not huge:
@@ -95,7 +95,7 @@ def _map_hint(memory: Memory, huge: int) -> str:
 def _open(memory: Memory) -> int:
     """Return a descriptor of what backs the memory, large enough, or -1 for memory of the process's own."""
     if memory.path is None:
-        fd = os.memfd_create("stratovirt-ram", os.MFD_CLOEXEC) if memory.share else -1
+        fd = posix.memfd_create("stratovirt-ram", posix.MFD_CLOEXEC) if memory.share else -1
     else:
         fd = _open_path(memory.path)
     if fd < 0:
@@ -106,16 +106,16 @@ def _open(memory: Memory) -> int:
             _check_room(memory, fd)
         _grow(memory, fd)
     except BaseException:
-        os.close(fd)
+        posix.close(fd)
         raise
     return fd
 
 
 def _open_path(path: str) -> int:
     try:
-        kind = os.stat(path).st_mode & _KIND_MASK
+        kind = posix.stat(path).st_mode & _KIND_MASK
     except FileNotFoundError:
-        return _temporary(os.path.dirname(path) or "/")
+        return _temporary(path.rpartition("/")[0] or "/")
     except OSError as error:
         raise HostError(f"memory: look at {path}", error, hint="is `path` what was meant?") from error
     if kind == _FOLDER:
@@ -126,23 +126,23 @@ def _open_path(path: str) -> int:
             hint="name a folder, a hugetlbfs for huge pages, or a file",
         )
     try:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return posix.open(path, posix.O_RDWR | posix.O_CLOEXEC)
     except OSError as error:
         raise HostError(f"memory: open {path}", error, hint="let the user read and write the file") from error
 
 
 def _temporary(folder: str) -> int:
     """Return a file in a folder that has no name, so that nothing can be left behind."""
-    mode = os.O_RDWR | os.O_CLOEXEC
+    mode = posix.O_RDWR | posix.O_CLOEXEC
     try:
         try:
-            return os.open(folder, mode | os.O_TMPFILE, 0o600)
+            return posix.open(folder, mode | posix.O_TMPFILE, 0o600)
         except OSError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
                 raise
-        path = f"{folder}/stratovirt-ram-{os.getpid()}"
-        fd = os.open(path, mode | os.O_CREAT | os.O_EXCL, 0o600)
-        os.unlink(path)
+        path = f"{folder}/stratovirt-ram-{posix.getpid()}"
+        fd = posix.open(path, mode | posix.O_CREAT | posix.O_EXCL, 0o600)
+        posix.unlink(path)
     except OSError as error:
         raise HostError(
             f"memory: make a file in {folder}", error, hint="name a folder that exists and can be written"
@@ -152,7 +152,7 @@ def _temporary(folder: str) -> int:
 
 def _check_size(memory: Memory, fd: int) -> None:
     """Refuse a file that is neither empty nor large enough, and half a huge page."""
-    size = os.fstat(fd).st_size
+    size = posix.fstat(fd).st_size
     if 0 < size < memory.size:
         raise StratovirtError(
             f"memory: {memory.path} has {format_size(size)}, and the guest {format_size(memory.size)}",
@@ -168,10 +168,10 @@ def _check_size(memory: Memory, fd: int) -> None:
 
 
 def _grow(memory: Memory, fd: int) -> None:
-    if os.fstat(fd).st_size:
+    if posix.fstat(fd).st_size:
         return
     try:
-        os.ftruncate(fd, memory.size)
+        posix.ftruncate(fd, memory.size)
     except OSError as error:
         name = memory.path or "shared memory"
         raise HostError(
@@ -186,10 +186,10 @@ def _rounded(size: int, unit: int) -> int:
 def _check_room(memory: Memory, fd: int) -> None:
     """Refuse memory for which the pool of huge pages, or the file system, has no room."""
     huge = lib.sv_huge_page_size(fd)
-    missing = memory.size - min(os.fstat(fd).st_blocks * 512, memory.size)
+    missing = memory.size - min(posix.fstat(fd).st_blocks * 512, memory.size)
     if huge > 0:
         _check_pool(memory, huge, missing if memory.share else memory.size)
-    status = os.fstatvfs(fd)
+    status = posix.fstatvfs(fd)
     room = status.f_bavail * status.f_frsize
     if status.f_blocks and room < missing:  # a file system without a size has no limit of its own
         raise StratovirtError(
@@ -233,7 +233,7 @@ def _populate(memory: Memory, core: CoreVm, huge: int) -> None:
                 f"the host has {available >> 20}M available",
                 hint="ask for less memory, or take prealloc out",
             )
-    threads = min(len(os.sched_getaffinity(0)), PREALLOC_THREADS)
+    threads = min(len(posix.sched_getaffinity(0)), PREALLOC_THREADS)
     core.populate_memory(threads, "the host has not as many pages: ask for less, or take prealloc out")
 
 

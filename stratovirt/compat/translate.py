@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.compat.draft import Draft
 from stratovirt.compat.registry import USAGE_HINT, flags, tokenise, values_of
@@ -33,7 +33,7 @@ def translate(argv: list[str], arch: str = "") -> Vm:
     """
     given = tokenise(argv)
     _answer(given)
-    draft = Draft(arch or os.uname().machine)
+    draft = Draft(arch or posix.uname().machine)
     _read(draft, given)
     data = draft.finish()
     problems: list[Problem] = []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from _socket import socket
+from stratovirt.core.sockets import UnixListener
 
-from stratovirt.sockets import UnixListener
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
 
 
 class Listener(UnixListener):
@@ -14,10 +16,15 @@ class Listener(UnixListener):
 
     def accept(self) -> socket | None:
         """Take the next waiting client; None when there is none."""
+        from _socket import socket
+
+        listening = socket(fileno=self.fd)
         try:
-            fd, _ = self.socket._accept()  # type: ignore[attr-defined] # noqa: SLF001 - typeshed has it elsewhere
+            fd, _ = listening._accept()  # type: ignore[attr-defined] # noqa: SLF001 - typeshed has it elsewhere
         except (BlockingIOError, ConnectionAbortedError):
             return None
+        finally:
+            listening.detach()
         client = socket(fileno=fd)
         client.setblocking(False)  # noqa: FBT003 - not ours to name
         return client

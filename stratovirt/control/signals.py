@@ -5,7 +5,7 @@ A signal that the parent asked to ignore (nohup's SIGHUP) stays ignored.
 
 from __future__ import annotations
 
-import os
+import posix
 import sys
 
 from stratovirt.errors import HostError
@@ -76,12 +76,12 @@ def _on_unraisable(report: sys.UnraisableHookArgs) -> None:
 def _fill_standard_descriptors() -> None:
     """Give a descriptor that was closed at start to /dev/null: a disk must not become standard output."""
     try:
-        fd = os.open("/dev/null", os.O_RDWR)
+        fd = posix.open("/dev/null", posix.O_RDWR)
     except OSError as error:
         raise HostError("open /dev/null", error, hint="a machine needs one in its root folder") from error
     while fd <= 2:
-        fd = os.dup(fd)
-    os.close(fd)
+        fd = posix.dup(fd)
+    posix.close(fd)
 
 
 def _on_signal(number: int, frame: object) -> None:
@@ -100,7 +100,7 @@ class SignalSource:
         self._loop = loop
         self._callback = callback
         try:
-            self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._read, self._write = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
             _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         except OSError as error:
             raise HostError("watch signals", error, "raise the limit of open files (ulimit -n)") from error
@@ -108,18 +108,18 @@ class SignalSource:
         _signal.signal(_signal.SIGCONT, _on_signal)
         loop.add_reader(self._read, self._drain)
         if _arrived:  # before the pipe was there
-            os.write(self._write, b"\0")
+            posix.write(self._write, b"\0")
 
     def close(self) -> None:
         """Leave the loop; signals that come now change nothing any more."""
         _signal.set_wakeup_fd(-1)
         self._loop.remove_reader(self._read)
-        os.close(self._read)
-        os.close(self._write)
+        posix.close(self._read)
+        posix.close(self._write)
 
     def _drain(self) -> None:
         try:
-            os.read(self._read, 512)
+            posix.read(self._read, 512)
         except BlockingIOError:
             return
         numbers = _arrived.copy()

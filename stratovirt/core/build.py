@@ -5,6 +5,7 @@ setuptools runs it with the project's root as working directory; `make core` bui
 
 import platform
 from pathlib import Path
+from runpy import run_path
 
 from cffi import FFI
 
@@ -14,7 +15,7 @@ ROOM = Path("stratovirt/core/src")
 ARCH_ROOM = ROOM / platform.machine()
 SYSTEM = (
     "fcntl.h", "sys/ioctl.h", "sys/mman.h", "sys/socket.h", "linux/audit.h", "linux/if_tun.h", "linux/kvm.h",
-    "linux/seccomp.h", "linux/vhost.h",
+    "linux/seccomp.h", "linux/vhost.h", "sys/un.h",
 )  # fmt: skip
 DECLARED = (
     ROOM / "abi.h", ARCH_ROOM / "arch_abi.h", ROOM / "kvm_structs.h", ARCH_ROOM / "arch_kvm.h",
@@ -25,13 +26,7 @@ if not ARCH_ROOM.is_dir():
     rooms = ", ".join(sorted(path.name for path in ROOM.iterdir() if path.is_dir()))
     raise SystemExit(f"stratovirt: the C core knows no {platform.machine()}; it can be built on {rooms}")
 
-# The room's own switches: returns and indirect calls go where they should, as far as the processor can tell.
-# The last one leaves the others in the binary, where tests/contract/test_hardening.py reads them.
-HARDENED = [
-    "-fstack-protector-strong", "-fstack-clash-protection", *(ARCH_ROOM / "switches").read_text().split(),
-    "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2", "-fvisibility=hidden", "-fno-strict-aliasing",
-    "-frecord-gcc-switches",
-]  # fmt: skip
+SWITCHES = run_path("stratovirt/core/switches.py")
 
 ffibuilder = FFI()
 ffibuilder.cdef("".join(path.read_text() for path in DECLARED))
@@ -43,10 +38,11 @@ ffibuilder.set_source(
         *sorted(str(path) for room in (ROOM, ARCH_ROOM) for path in room.glob("*.h")),
         str(ARCH_ROOM / "switches"),
         "stratovirt/core/build.py",
+        "stratovirt/core/switches.py",
     ],
     include_dirs=[str(ROOM), str(ARCH_ROOM)],
     define_macros=[("_GNU_SOURCE", None)],
-    extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", *HARDENED],
-    extra_link_args=["-Wl,-z,relro,-z,now,-z,noexecstack"],
+    extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", *SWITCHES["HARDENED"]],
+    extra_link_args=SWITCHES["LINKED"],
     libraries=["pthread"],
 )

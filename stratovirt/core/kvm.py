@@ -6,7 +6,7 @@ Linux Documentation/virt/kvm/api.rst.
 from __future__ import annotations
 
 import errno
-import os
+import posix
 
 from stratovirt.core import ffi, lib
 from stratovirt.errors import HostError, StratovirtError
@@ -42,20 +42,20 @@ def call(fd: int, request: str, argument: Any = 0) -> int:
     result: int = lib.ioctl(fd, getattr(lib, request), argument)
     if result < 0:
         number = ffi.errno
-        raise HostError(request, OSError(number, os.strerror(number)), _CALL_HINTS.get(number, _HINT))
+        raise HostError(request, OSError(number, posix.strerror(number)), _CALL_HINTS.get(number, _HINT))
     return result
 
 
 def open_device(path: str = DEVICE) -> int:
     """Open KVM, check that it is what we need, and return the descriptor."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDWR | posix.O_CLOEXEC)
     except OSError as error:
         raise HostError(f"open {path}", error, _OPEN_HINTS.get(error.errno or 0, _HINT)) from error
     try:
         _require(fd, path)
     except BaseException:
-        os.close(fd)
+        posix.close(fd)
         raise
     return fd
 

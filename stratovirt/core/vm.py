@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.core import check, ffi, kvm, lib
 from stratovirt.units import format_size
@@ -46,7 +46,7 @@ class CoreVm:
             self._handle = ffi.NULL
         for fd in [*self._vcpu_fds, self.fd, self.kvm]:
             if fd >= 0:
-                os.close(fd)
+                posix.close(fd)
         self._vcpu_fds, self.fd, self.kvm = [], -1, -1
 
     def map_memory(self, fd: int, size: int, flags: int, hint: str) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ _loaded: dict[str, type[Device]] = {}
 def tables() -> dict[str, type[Device]]:
     """Return the record of each device table by its name: what the modules here define as DEVICE."""
     if not _loaded:
-        for name in sorted(os.listdir(os.path.dirname(__file__))):
+        for name in sorted(posix.listdir(__path__[0])):
             stem, dot, suffix = name.partition(".")
             if (dot, suffix) != (".", "py") or stem in {"__init__", "device", "image"}:
                 continue

@@ -27,7 +27,7 @@ class Console(Device):
     def realize(self, name: str, chassis: Chassis) -> None:
         """Listen on the socket and put a virtio-console device before it."""
         from stratovirt.core import check, ffi, lib
-        from stratovirt.sockets import UnixListener
+        from stratovirt.core.sockets import UnixListener
 
         label = f"console '{name}'"
         listener = UnixListener.bind(self.path, f"the socket of {label}")

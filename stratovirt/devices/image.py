@@ -7,12 +7,13 @@ who only read. It also stands against QEMU's locks, which are single bytes. It g
 from __future__ import annotations
 
 import errno
-import os
+import posix
 
 from stratovirt.errors import HostError, StratovirtError
 
 SECTOR = 512
 _KIND_MASK, _REGULAR, _BLOCK = 0o170000, 0o100000, 0o060000  # stat's S_IFMT, S_IFREG, S_IFBLK
+_SEEK_END = 2  # <stdio.h>
 _F_OFD_SETLK = 37  # <asm-generic/fcntl.h>
 _F_RDLCK, _F_WRLCK = 0, 1
 _LOCK_SIZE = 32  # of struct flock; what is not its type is 0: the whole file
@@ -47,14 +48,16 @@ class Image:
 
     def close(self) -> None:
         """Close our descriptor; the core has one of its own."""
-        os.close(self.fd)
+        posix.close(self.fd)
 
 
 def _open(label: str, path: str, *, readonly: bool, direct: bool) -> int:
-    mode = os.O_CLOEXEC | (os.O_RDONLY if readonly else os.O_RDWR) | (os.O_DIRECT if direct else 0)
+    mode = (
+        posix.O_CLOEXEC | (posix.O_RDONLY if readonly else posix.O_RDWR) | (posix.O_DIRECT if direct else 0)
+    )
     try:
-        kind = os.stat(path).st_mode & _KIND_MASK  # before it is opened: a named pipe would be waited for
-        fd = -1 if kind not in {_REGULAR, _BLOCK} else os.open(path, mode)
+        kind = posix.stat(path).st_mode & _KIND_MASK  # before it is opened: a named pipe would be waited for
+        fd = -1 if kind not in {_REGULAR, _BLOCK} else posix.open(path, mode)
     except OSError as error:
         raise HostError(f"{label}: open {path}", error, hint=_open_hint(error, readonly=readonly)) from error
     if fd < 0:
@@ -73,7 +76,7 @@ def _open_hint(error: OSError, *, readonly: bool) -> str:
 
 
 def _size(label: str, path: str, fd: int) -> int:
-    size = os.lseek(fd, 0, os.SEEK_END)
+    size = posix.lseek(fd, 0, _SEEK_END)
     if size == 0 or size % SECTOR:
         raise StratovirtError(
             f"{label}: {path} has {size} bytes, not a whole number of {SECTOR}-byte sectors",
@@ -90,7 +93,7 @@ def _direct_alignment(fd: int) -> int:
     for size in (512, 4096):
         view = memoryview(page)[:size]
         try:
-            os.preadv(fd, [view], 0)
+            posix.preadv(fd, [view], 0)
         except OSError:
             continue
         finally:
@@ -119,11 +122,11 @@ def _lock(label: str, path: str, fd: int, *, readonly: bool) -> None:
 
 def _holders(fd: int) -> list[str]:
     """Return who has locks on the file, as far as /proc shows it: the lock itself names nobody."""
-    status = os.fstat(fd)
+    status = posix.fstat(fd)
     place = f":{status.st_ino} "
     return [
         f"process {pid} ({_command_of(pid)})"
-        for pid in os.listdir("/proc")
+        for pid in posix.listdir("/proc")
         if pid.isdigit() and any(place in line for line in _locks_of(pid))
     ]
 
@@ -131,7 +134,7 @@ def _holders(fd: int) -> list[str]:
 def _locks_of(pid: str) -> list[str]:
     lines = []
     try:
-        for number in os.listdir(f"/proc/{pid}/fdinfo"):
+        for number in posix.listdir(f"/proc/{pid}/fdinfo"):
             with open(f"/proc/{pid}/fdinfo/{number}", encoding="utf-8", errors="replace") as file:
                 lines += [line for line in file if line.startswith("lock:") and "FLOCK" not in line]
     except OSError:

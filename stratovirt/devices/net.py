@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.devices.device import BackedDevice
 from stratovirt.errors import HostError
@@ -81,7 +81,7 @@ class Net(BackedDevice):
         from stratovirt.virtio import network_card, tap
 
         return {
-            "taps": lambda: os.close(tap.open_clone("taps")),
+            "taps": lambda: posix.close(tap.open_clone("taps")),
             "vhost-net": lambda: network_card.close(network_card.open_vhost("vhost-net", 1)),
         }
 
@@ -106,7 +106,7 @@ class Net(BackedDevice):
             close(opened)
         card.remember(self.tap, self.fds)
         for fd in (*self.fds, *self.vhostfds):
-            os.close(fd)  # the core has its own copy: an unplug has to free the tap
+            posix.close(fd)  # the core has its own copy: an unplug has to free the tap
         _place(card, name, chassis)
 
     def _create(self, card: NetworkCard, chassis: Chassis, opened: list[int]) -> None:

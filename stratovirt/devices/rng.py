@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.devices.device import Device
 from stratovirt.errors import HostError, StratovirtError
@@ -53,7 +53,7 @@ class Rng(Device):
             out = ffi.new("struct sv_virtio **")
             check(f"make {label}", lib.sv_rng_create(chassis.core.handle, config, out))
         finally:
-            os.close(fd)
+            posix.close(fd)
         chassis.place_mmio(label, out[0])
 
 
@@ -61,10 +61,10 @@ def open_source(label: str, path: str) -> int:
     """Open a character device so that no read of it waits; refuse anything else."""
     try:
         # Looked at first: to open some devices does something, and to open a pipe could wait.
-        kind = os.stat(path).st_mode & _KIND_MASK
+        kind = posix.stat(path).st_mode & _KIND_MASK
         if kind != _CHARACTER:
             raise StratovirtError(f"{label}: {path} is {_word_for(kind)}, no character device", hint=_HINT)
-        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        return posix.open(path, posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
     except OSError as error:
         hint = "let the user read it" if error.errno == 13 else _HINT  # EACCES
         raise HostError(f"{label}: open {path}", error, hint=hint) from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.devices.device import VirtioDevice
 from stratovirt.errors import CoreError, HostError, StratovirtError, warn
+from stratovirt.paths import encoded
 from stratovirt.record import choice, integer, path, text
 from stratovirt.units import DESCRIPTOR_MAX
 
@@ -60,7 +61,7 @@ class Vsock(VirtioDevice):
     @classmethod
     def uses(cls) -> dict[str, Callable[[], None]]:
         """Return how to try vhost."""
-        return {"vhost-vsock": lambda: os.close(_open_vhost("vhost-vsock"))}
+        return {"vhost-vsock": lambda: posix.close(_open_vhost("vhost-vsock"))}
 
     def realize(self, name: str, chassis: Chassis) -> None:
         """Open what serves the streams and put a virtio-vsock device before it."""
@@ -98,13 +99,13 @@ class Vsock(VirtioDevice):
             ) from error
         finally:
             if self.vhostfd is None:
-                os.close(fd)
+                posix.close(fd)
         device: CData = out[0]
         return device
 
     def _unix(self, label: str, chassis: Chassis) -> CData:
         from stratovirt.core import check, ffi, lib
-        from stratovirt.sockets import UnixListener
+        from stratovirt.core.sockets import UnixListener
 
         if self.socket is None:
             raise StratovirtError(f'{label}: backend = "unix" needs a socket', hint="set `socket` in [vsock]")
@@ -115,7 +116,7 @@ class Vsock(VirtioDevice):
             {
                 "guest_cid": self.guest_cid,
                 "listener": listener.fd,
-                "path": os.fsencode(self.socket),
+                "path": encoded(self.socket),
                 "iothread": chassis.iothread(self.iothread),
             },
         )
@@ -127,7 +128,7 @@ class Vsock(VirtioDevice):
 
 def _why_not_vhost() -> str:
     try:
-        os.close(os.open(VHOST, os.O_RDWR | os.O_CLOEXEC))
+        posix.close(posix.open(VHOST, posix.O_RDWR | posix.O_CLOEXEC))
     except OSError as error:
         return error.strerror or str(error)
     return ""
@@ -135,7 +136,7 @@ def _why_not_vhost() -> str:
 
 def _open_vhost(label: str) -> int:
     try:
-        return os.open(VHOST, os.O_RDWR | os.O_CLOEXEC)
+        return posix.open(VHOST, posix.O_RDWR | posix.O_CLOEXEC)
     except OSError as error:
         raise HostError(f"{label}: open {VHOST}", error, _NEXT_STEP) from error
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import posix
+from errno import ENOENT, ENOTDIR
 
 from stratovirt.document.crosscheck import crosscheck, is_told_at_start
 from stratovirt.document.vm import Vm
@@ -55,19 +56,17 @@ class Source:
     def read(cls, path: str) -> Source:
         """Read a file; the suffix tells the language, and TOML is what has none."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
             try:
-                raw = os.read(fd, MAX_BYTES + 1)
+                raw = posix.read(fd, MAX_BYTES + 1)
             finally:
-                os.close(fd)
+                posix.close(fd)
         except OSError as error:
-            hint = (
-                _HINT
-                if os.path.exists(path)
-                else "is the path right? `stratovirt init` prints a profile to start from"
-            )
+            hint = _HINT
+            if error.errno in {ENOENT, ENOTDIR}:
+                hint = "is the path right? `stratovirt init` prints a profile to start from"
             raise UnreadableError(f"read profile {path}", error, hint) from error
-        return cls.decode(path, raw, LANGUAGES.get(os.path.splitext(path)[1].lower(), "toml"))
+        return cls.decode(path, raw, LANGUAGES.get(f".{path.rpartition('.')[2].lower()}", "toml"))
 
     @classmethod
     def decode(cls, path: str, raw: bytes, language: str) -> Source:
@@ -161,4 +160,5 @@ def load_vm(path: str) -> Vm:
     for finding in findings:
         if is_told_at_start(finding.problem):
             warn(f"{path}:{finding.span.line}: {finding.problem.message}")
-    return vm.with_paths(os.path.dirname(path))
+    folder, slash, _ = path.rpartition("/")
+    return vm.with_paths(folder or slash)

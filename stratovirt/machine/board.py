@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.errors import StratovirtError
 
@@ -47,7 +47,7 @@ class NotBuiltError(StratovirtError):
 
 def load(architecture: str, machine_type: str) -> Board:
     """Return the board, or say why this host or this version cannot be it."""
-    host = os.uname().machine
+    host = posix.uname().machine
     if not _has_machines(architecture):
         raise NotBuiltError(
             f"no machine of {architecture} can be run by this version: none is built yet",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.core import check, ffi, lib
 from stratovirt.errors import DocumentError, HostError, StratovirtError
@@ -37,7 +37,7 @@ class Chassis:
         """Release everything, the core's threads first; the last of what cannot be released is raised."""
         self.core.close()
         while self._fds:
-            os.close(self._fds.pop())
+            posix.close(self._fds.pop())
         failure: StratovirtError | None = None
         while self._at_close:
             try:
@@ -67,10 +67,10 @@ class Chassis:
         if not cpus:
             return
         try:
-            os.sched_setaffinity(lib.sv_iothread_tid(out[0]), cpus)
+            posix.sched_setaffinity(lib.sv_iothread_tid(out[0]), cpus)
         except OSError as error:
             words = ", ".join(map(str, cpus))
-            known = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+            known = ", ".join(map(str, sorted(posix.sched_getaffinity(0))))
             raise HostError(
                 f"put iothread '{name}' on CPUs {words}", error, hint=f"this process may use CPUs {known}"
             ) from error

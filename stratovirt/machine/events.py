@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 from errno import EFAULT
 
 from stratovirt.core import lib
@@ -84,7 +84,7 @@ def _broken(data: tuple[int, ...]) -> str:
 
 
 def _vhost_failed(data: tuple[int, ...]) -> str:
-    return f"vhost refused its queues: {os.strerror(data[0])}; it needs a reset{_before(data[2])}"
+    return f"vhost refused its queues: {posix.strerror(data[0])}; it needs a reset{_before(data[2])}"
 
 
 def _before(times: int) -> str:
@@ -92,11 +92,11 @@ def _before(times: int) -> str:
 
 
 def _kept(data: tuple[int, ...]) -> str:
-    return f"the host does not take back what the guest gives: {os.strerror(data[0])}"
+    return f"the host does not take back what the guest gives: {posix.strerror(data[0])}"
 
 
 def _host_error(data: tuple[int, ...]) -> str:
-    return f"its other end on the host: {os.strerror(data[0])}; it is tried again"
+    return f"its other end on the host: {posix.strerror(data[0])}; it is tried again"
 
 
 def _driver(data: tuple[int, ...]) -> str:
@@ -106,7 +106,7 @@ def _driver(data: tuple[int, ...]) -> str:
 
 
 def _net_failed(data: tuple[int, ...]) -> str:
-    return f"{_NET_FAILURES.get(data[1], 'failed')}: {os.strerror(data[0])}"
+    return f"{_NET_FAILURES.get(data[1], 'failed')}: {posix.strerror(data[0])}"
 
 
 _BARE = {lib.SV_EVENT_SERIAL_ROOM: "serial-room", lib.SV_EVENT_BALLOON: "balloon"}
@@ -123,7 +123,7 @@ _OF_DEVICES = {
 def _io_error(device: str, drive: str, data: tuple[int, ...]) -> Event:
     error, number, sector = data[:3]
     operation = _OPERATIONS.get(number, "request")
-    reason = os.strerror(error)
+    reason = posix.strerror(error)
     return Event(
         "io-error",
         f"{device}: {operation} at sector {sector}: {reason}{_before(data[3])}",
@@ -137,7 +137,7 @@ def _io_error(device: str, drive: str, data: tuple[int, ...]) -> Event:
 def _failure(vcpu: int, data: tuple[int, ...]) -> str:
     reason, detail, rip, error = data[:4]
     if error:
-        why = _NO_PAGE if error == EFAULT else f"KVM_RUN failed: {os.strerror(error)}"
+        why = _NO_PAGE if error == EFAULT else f"KVM_RUN failed: {posix.strerror(error)}"
     elif reason == KVM_EXIT_FAIL_ENTRY:
         why = f"the processor refused to enter the guest (hardware reason {detail:#x})"
     elif reason == KVM_EXIT_INTERNAL_ERROR:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.core import check, ffi, lib
 from stratovirt.core.vm import SECCOMP_HINT
@@ -32,7 +32,7 @@ def confine_control_thread(*, capabilities: bool) -> None:
     if not capabilities:
         check("give up the capabilities", lib.sv_confine_thread(), 'capabilities = "keep" goes without')
     try:
-        used = max(map(int, os.listdir("/proc/self/fd")))
+        used = max(map(int, posix.listdir("/proc/self/fd")))
     except OSError:
         return  # without /proc nobody knows how many there are: the limit of whoever started us stands
     check("bound the open files", lib.sv_confine_files(used + OPENED_LATER))

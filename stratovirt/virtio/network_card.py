@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import posix
 
 from stratovirt.core import check, ffi, lib
 from stratovirt.errors import HostError, StateError, StratovirtError, warn
@@ -125,7 +125,7 @@ def _offloads(opened: list[int]) -> int:
 def close(fds: list[int]) -> None:
     """Close descriptors."""
     while fds:
-        os.close(fds.pop())
+        posix.close(fds.pop())
 
 
 def open_vhost(label: str, count: int) -> list[int]:
@@ -133,7 +133,7 @@ def open_vhost(label: str, count: int) -> list[int]:
     fds: list[int] = []
     try:
         for _ in range(count):
-            fds.append(os.open(VHOST_DEVICE, os.O_RDWR | os.O_CLOEXEC))  # noqa: PERF401 - closed below
+            fds.append(posix.open(VHOST_DEVICE, posix.O_RDWR | posix.O_CLOEXEC))  # noqa: PERF401 - closed below
     except OSError as error:
         close(fds)
         hint = _VHOST_HINTS.get(error.errno or 0, "set vhost = false (vhost=off)")

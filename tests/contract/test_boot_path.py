@@ -103,7 +103,7 @@ def test_the_start_image_makes_nearly_all_that_a_start_needs_in_one_go(tmp_path:
 def read_index(data: bytes) -> dict[str, tuple[list[str], int, int]]:
     fd = os.memfd_create("image")
     os.write(fd, data)
-    found = image.read("/nowhere", fd)
+    found = image.read("/nowhere", image.File(fd))
     assert found is not None
     groups = found.groups
     found.close()

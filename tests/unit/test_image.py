@@ -32,10 +32,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         del sys.modules[name]
 
 
-def as_file(data: bytes) -> int:
+def as_file(data: bytes) -> image.File:
     fd = os.memfd_create("image")
     os.write(fd, data)
-    return fd
+    return image.File(fd)
 
 
 def install(folder: Path, *, final: bool = False) -> image.Image:
@@ -113,14 +113,12 @@ def test_a_module_of_a_group_that_fails_is_not_left_behind(folder: Path) -> None
 
 @pytest.mark.parametrize("data", [b"", b"something else", image._head(), image._head() + b"\x00\x01"])
 def test_what_is_no_image_of_this_python_is_ignored(data: bytes) -> None:
-    fd = as_file(data)
-    assert image.read("/nowhere", fd) is None
-    os.close(fd)
+    file = as_file(data)
+    assert image.read("/nowhere", file) is None
+    file.close()
 
 
 def test_an_image_of_another_python_is_ignored(folder: Path) -> None:
     data = image.build(str(folder), "imaged", final=True).replace(b"cpython-", b"cpython-9", 1)
 
-    fd = as_file(data)
-    assert image.read(str(folder), fd) is None
-    os.close(fd)
+    assert image.read(str(folder), as_file(data)) is None

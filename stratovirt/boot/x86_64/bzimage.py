@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.boot.kernel import KernelPlan, Segment
 from stratovirt.boot.x86_64.layout import INITRD_MAX
@@ -23,7 +23,7 @@ SECTOR = 512
 
 def is_bzimage(image: KernelImage) -> bool:
     """Tell whether a file carries the setup header of a kernel that is loaded high."""
-    header = os.pread(image.fd, 0x280, 0)
+    header = posix.pread(image.fd, 0x280, 0)
     return (
         header[MAGIC_OFFSET : MAGIC_OFFSET + 4] == MAGIC
         and _number(header, 0x206, 2) >= VERSION_MIN

@@ -1,5 +1,5 @@
-/* Requests of ioctl(2), fcntl(2) and the like that the filters of system calls name; gcc supplies the
- * numbers.
+/* The system calls that Python makes through cffi, and the requests of ioctl(2), fcntl(2) and the like that
+ * the filters of system calls name; gcc supplies the numbers.
  */
 #define SV_AUDIT_ARCH ... /* arch.h */
 
@@ -43,5 +43,19 @@
 #define F_SETFL         ...
 #define F_OFD_SETLK     ...
 
-#define AF_UNIX   ...
+#define AF_UNIX       ...
+#define SOCK_STREAM   ...
+#define SOCK_NONBLOCK ...
+#define SOCK_CLOEXEC  ...
+
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+	...;
+};
+int socket(int domain, int type, int protocol);
+int bind(int fd, const struct sockaddr *address, unsigned int size);
+int listen(int fd, int backlog);
+int connect(int fd, const struct sockaddr *address, unsigned int size);
+
 #define PROT_EXEC ...

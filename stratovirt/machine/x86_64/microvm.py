@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 
 from stratovirt.boot.kernel import KernelImage
 from stratovirt.boot.x86_64 import kernels, layout
@@ -95,7 +95,7 @@ class X86Microvm:
             finally:
                 if initrd >= 0:
                     with Naming(f"initrd {document.boot.initrd}"):
-                        os.close(initrd)
+                        posix.close(initrd)
         self._finish(chassis, boot)
         if chassis.tell is not None:
             chassis.tell(_described(path, kernel, boot, initrd_size))
@@ -129,15 +129,15 @@ def _open_initrd(path: str | None) -> tuple[int, int]:
     if path is None:
         return -1, 0
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as error:
         raise HostError(
             f"open initrd {path}", error, hint="set `initrd` in [boot], or -initrd, to a file"
         ) from error
     with Naming(f"initrd {path}"):
-        status = os.fstat(fd)
+        status = posix.fstat(fd)
     if (status.st_mode & 0o170000) != 0o100000:
-        os.close(fd)
+        posix.close(fd)
         raise DocumentError(f"initrd {path} is not a regular file", ("boot", "initrd"), "name a cpio archive")
     return fd, status.st_size
 

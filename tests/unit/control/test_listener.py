@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stratovirt.control.listener import Listener
+from stratovirt.core.sockets import LONGEST_PATH
 from stratovirt.errors import HostError
-from stratovirt.sockets import LONGEST_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,9 +1,12 @@
-"""Listening Unix sockets and the files that are their names: taken, replaced when stale, removed again."""
+"""Listening Unix sockets and the files that are their names: taken, replaced when stale, removed again.
+
+The system calls are made through cffi, like KVM's: Python's own module for sockets takes as long to load as
+ten of ours, and a start needs no more of it than this.
+"""
 
 from __future__ import annotations
 
-import os
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, socket
+import posix
 from errno import (
     EACCES,
     EADDRINUSE,
@@ -18,11 +21,16 @@ from errno import (
 )
 from stat import S_ISSOCK
 
+from stratovirt.core import ffi, lib
 from stratovirt.errors import HostError
+from stratovirt.paths import encoded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
+
+    from stratovirt.core._core import CData
 
 LONGEST_PATH = 107  # bytes; sockaddr_un of unix(7) has 108 with the final NUL
 BACKLOG = 128  # clients that can wait while another is served
@@ -38,19 +46,22 @@ _HINTS = {
 
 
 class UnixListener:
-    """A listening Unix socket and the file that is its name; `what` is what messages call it."""
+    """A listening Unix socket and the file that is its name; `what` is what messages call it.
+
+    `fd` is readable while a client waits, and -1 once it is closed.
+    """
 
     what = "socket"
 
-    def __init__(self, path: str, sock: socket, what: str = "") -> None:
+    def __init__(self, path: str, fd: int, what: str = "") -> None:
         self.path = path
-        self.socket = sock
+        self.fd = fd
         self.what = what or self.what
         self._inode = _inode(path)
         if self._inode is None:
             # It could not be told from somebody else's at the end.
-            self.socket.close()
-            os.unlink(path)
+            posix.close(fd)
+            posix.unlink(path)
             raise _Refused(OSError(ENOENT, "it is gone again"), "name a folder that others leave alone")
 
     @classmethod
@@ -63,23 +74,19 @@ class UnixListener:
         except OSError as error:
             raise HostError(f"listen on {what or cls.what} {path}", error, "name another path") from error
 
-    @property
-    def fd(self) -> int:
-        """Readable while a client waits."""
-        return self.socket.fileno()
-
     def close(self) -> None:
         """Stop listening and remove the file, if it is still ours."""
-        if self.socket.fileno() < 0:
+        fd, self.fd = self.fd, -1
+        if fd < 0:
             return
         # First the file: without it nobody can meet a socket that is half gone.
         try:
             if _inode(self.path) == self._inode:
-                os.unlink(self.path)
+                posix.unlink(self.path)
         except OSError as error:
             raise HostError(f"remove {self.what} {self.path}", error, _close_hint(error)) from error
         finally:
-            self.socket.close()
+            posix.close(fd)
 
 
 class _Refused(Exception):  # noqa: N818 - it never leaves this module
@@ -91,31 +98,47 @@ class _Refused(Exception):  # noqa: N818 - it never leaves this module
         self.hint = hint
 
 
-def _listening(path: str) -> socket:
-    size = len(os.fsencode(path))
+def _listening(path: str) -> int:
+    size = len(encoded(path))
     if size > LONGEST_PATH:
         error = OSError(ENAMETOOLONG, f"the path has {size} bytes and a socket's can have {LONGEST_PATH}")
         raise _Refused(error, "use a shorter path")
-    sock = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+    fd = _socket()
     try:
         # Before bind, which on Linux gives the file this mode: at no time can others connect.
-        os.fchmod(sock.fileno(), 0o600)
-        _bind(sock, path)
+        posix.fchmod(fd, 0o600)
+        _bind(fd, path)
         try:
-            sock.listen(BACKLOG)
+            _checked(lib.listen(fd, BACKLOG))
         except OSError:
-            os.unlink(path)
+            posix.unlink(path)
             raise
     except BaseException:
-        sock.close()
+        posix.close(fd)
         raise
-    return sock
+    return fd
 
 
-def _bind(sock: socket, path: str) -> None:
+def _socket() -> int:
+    return _checked(lib.socket(lib.AF_UNIX, lib.SOCK_STREAM | lib.SOCK_NONBLOCK | lib.SOCK_CLOEXEC, 0))
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        raise OSError(ffi.errno, posix.strerror(ffi.errno))
+    return result
+
+
+def _named(call: Callable[[int, CData, int], int], fd: int, path: str) -> None:
+    """Do bind(2) or connect(2)."""
+    address = ffi.new("struct sockaddr_un *", {"sun_family": lib.AF_UNIX, "sun_path": encoded(path)})
+    _checked(call(fd, ffi.cast("struct sockaddr *", address), ffi.sizeof("struct sockaddr_un")))
+
+
+def _bind(fd: int, path: str) -> None:
     for _ in range(ATTEMPTS):
         try:
-            sock.bind(path)
+            _named(lib.bind, fd, path)
         except OSError as error:
             if error.errno != EADDRINUSE:
                 raise _Refused(error, _HINTS.get(error.errno or 0, "name another path")) from error
@@ -130,40 +153,40 @@ def _remove_stale(path: str) -> None:
     found = _inode(path)
     if found is None:
         return  # gone since
-    if not S_ISSOCK(os.lstat(path).st_mode):
+    if not S_ISSOCK(posix.lstat(path).st_mode):
         raise _Refused(
             OSError(EEXIST, "there is a file that is no socket"), "name another path, or remove it"
         )
     _refuse_if_live(path)
     # Only what was probed is removed: somebody else may have put a live one there meanwhile.
     if _inode(path) == found:
-        os.unlink(path)
+        posix.unlink(path)
 
 
 def _refuse_if_live(path: str) -> None:
-    probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC)
+    probe = _socket()
     try:
-        probe.connect(path)
+        _named(lib.connect, probe, path)
     except OSError as error:
         if error.errno in {ECONNREFUSED, ENOENT}:
             return
         if error.errno != EAGAIN:  # EAGAIN: alive, with a full backlog
             raise _Refused(error, "a socket is there already; name another path, or remove it") from error
     finally:
-        probe.close()
+        posix.close(probe)
     in_use = OSError(EADDRINUSE, "a running program listens there")
     raise _Refused(in_use, "name another path, or end that program")
 
 
 def _close_hint(error: OSError) -> str:
-    if error.errno == EACCES and os.geteuid() == 0:
+    if error.errno == EACCES and posix.geteuid() == 0:
         return 'remove it by hand: root\'s capabilities were dropped; capabilities = "keep" leaves them'
     return "remove it by hand"
 
 
 def _inode(path: str) -> tuple[int, int] | None:
     try:
-        found = os.lstat(path)
+        found = posix.lstat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino

@@ -1,0 +1,1 @@
+"""The stratovirt command as a program that embeds Python (launcher.c)."""

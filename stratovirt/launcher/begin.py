@@ -1,0 +1,99 @@
+"""What the launcher runs first: sets the ways to the modules of a start, and goes to the command.
+
+Frozen into the launcher, like image.py. `site` has not run: what only it would find, LateSite has it find.
+"""
+
+from __future__ import annotations
+
+import _frozen_importlib_external as external
+import _imp
+import sys
+from posix import _exit, stat, write
+
+import _stratovirt_image as image  # type: ignore[import-not-found] # the launcher has it
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
+    from typing import NoReturn
+
+
+class Extensions:
+    """Finds the extension modules of a start where they are, so that no folder is read for them."""
+
+    def __init__(self, root: str, libraries: str) -> None:
+        suffix = _imp.extension_suffixes()[0]
+        self._places = {
+            "stratovirt.core._core": f"{root}/stratovirt/core/_core.abi3.so",
+            "_cffi_backend": f"{libraries}/_cffi_backend{suffix}",
+        }
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        """Return where one of them is, if it is there; many Pythons have some of them built in."""
+        place = self._places.get(name, "")
+        try:
+            stat(place)
+        except OSError:
+            return None
+        spec: ModuleSpec | None = external.spec_from_file_location(name, place)
+        return spec
+
+
+class LateSite:
+    """Has `site` run once, when nobody else finds a module: it may be where a .pth file says."""
+
+    def find_spec(self, name: str, path: object = None, _target: object = None) -> ModuleSpec | None:
+        """Return where the module is with all that site adds."""
+        if path is not None:
+            return None
+        sys.meta_path.remove(self)
+        import site
+
+        site.main()
+        return external.PathFinder.find_spec(name)
+
+
+class Mapped:
+    """An image that the launcher has mapped; it goes with the mapping."""
+
+    def __init__(self, view: memoryview, unmap: Callable[[], object]) -> None:
+        self._view = view
+        self._unmap = unmap
+
+    def __getitem__(self, piece: slice[int, int, None]) -> memoryview:
+        return self._view[piece]
+
+    def close(self) -> None:
+        """Unmap it."""
+        self._view.release()
+        self._unmap()
+
+
+def _use_image(folder: str, data: Mapped) -> None:
+    image.__file__ = f"{folder}/image.py"
+    sys.modules["stratovirt.image"] = image
+    found = image.read(folder, data)
+    if found is not None:
+        sys.meta_path.insert(0, found)
+
+
+def begin(
+    root_bytes: bytes, libraries_bytes: bytes, view: memoryview, unmap: Callable[[], object]
+) -> NoReturn:
+    """Run the command of the package in a folder, with other packages in another or the same one.
+
+    `view` is the package's image, empty where there is none, and `unmap` takes it away.
+    """
+    encoding = sys.getfilesystemencoding()
+    root, libraries = (name.decode(encoding, "surrogateescape") for name in (root_bytes, libraries_bytes))
+    sys.meta_path[:0] = [Extensions(root, libraries)]
+    sys.meta_path.append(LateSite())
+    sys.path += [root, libraries] if root != libraries else [root]
+    _use_image(f"{root}/stratovirt", Mapped(view, unmap))
+    try:
+        from stratovirt.cli import main
+    except (ImportError, OSError) as unreadable:
+        write(2, f"stratovirt: load the program: {unreadable}\n  hint: install the package again\n".encode())
+        _exit(1)
+    main()

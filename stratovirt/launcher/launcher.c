@@ -1,0 +1,173 @@
+/* The `stratovirt` command: Python in this process, without the parts of its start that a machine does not
+ * need (docs/decisions/0010-a-launcher.md).
+ *
+ * It holds no opinion about anything: where it does not find exactly the Python that it was built for, and
+ * the package in its place, it executes that Python's interpreter on the same command line.
+ *
+ * The header `built.h` comes from build.py: SV_LIBPYTHON (the shared library), SV_PYTHON (an interpreter of
+ * it, for where there is none in our folder), SV_VERSION (its folder in lib), SV_ROOT (where the package is;
+ * empty: beside the other packages), SV_EXTENSIONS (Python's own extension modules), SV_SUFFIX (what their
+ * names end with), and `frozen`: modules that every start needs.
+ */
+#include <Python.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "built.h"
+
+/* What is used of the library, by its own declarations. */
+#define API(name) static __typeof__(&name) p_##name;
+#include "api.h"
+#undef API
+
+static char interpreter[PATH_MAX]; /* the one that we stand for */
+static char libraries[PATH_MAX];
+static char root[PATH_MAX];
+
+static bool place(char *out, const char *from, const char *rest)
+{
+	int length = snprintf(out, PATH_MAX, "%s%s", from, rest);
+
+	return length > 0 && length < PATH_MAX && access(out, F_OK) == 0;
+}
+
+/* Takes the last name off a path; false when there is none. */
+static bool leave(char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (slash)
+		*slash = '\0';
+	return slash;
+}
+
+static bool find_places(void)
+{
+	char folder[PATH_MAX] = "";
+	ssize_t length = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
+
+	if (length <= 0 || !leave(folder) || !place(interpreter, folder, "/python3"))
+		place(interpreter, SV_PYTHON, "");
+	if (!leave(folder))
+		return false;
+	return (place(libraries, folder, "/lib/" SV_VERSION "/site-packages") ||
+		place(libraries, folder, "/lib/" SV_VERSION "/dist-packages")) &&
+	       place(root, SV_ROOT[0] ? SV_ROOT : libraries, "");
+}
+
+static bool find_python(void)
+{
+	void *library = dlopen(SV_LIBPYTHON, RTLD_LAZY | RTLD_GLOBAL);
+	const char *version;
+
+	if (!library)
+		return false;
+#define API(name)                                                                                            \
+	if (!(p_##name = (__typeof__(&name))dlsym(library, #name)))                                          \
+		return false;
+#include "api.h"
+#undef API
+	version = p_Py_GetVersion();
+	return strncmp(version, PY_VERSION " ", strlen(PY_VERSION " ")) == 0;
+}
+
+static bool start_python(int argc, char **argv)
+{
+	PyPreConfig before;
+	PyConfig config;
+	PyStatus status;
+
+	*p_PyImport_FrozenModules = frozen;
+	p_PyPreConfig_InitIsolatedConfig(&before);
+	before.utf8_mode = 1;
+	status = p_Py_PreInitialize(&before);
+	if (p_PyStatus_Exception(status))
+		return false;
+	p_PyConfig_InitIsolatedConfig(&config);
+	config.site_import = 0; /* begin.py has it loaded when something is missing */
+	config.parse_argv = 0;
+	config.install_signal_handlers = 1;
+	status = p_PyConfig_SetBytesArgv(&config, argc, argv);
+	if (!p_PyStatus_Exception(status))
+		status = p_PyConfig_SetBytesString(&config, &config.program_name, interpreter);
+	if (!p_PyStatus_Exception(status))
+		status = p_Py_InitializeFromConfig(&config);
+	return !p_PyStatus_Exception(status);
+}
+
+static void *image; /* image.py's, where it lies in the page cache: nothing of it is copied */
+static size_t image_size;
+
+static PyObject *map_image(void)
+{
+	char path[PATH_MAX];
+	struct stat status;
+	int fd = place(path, root, "/stratovirt/start.image") ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+	if (fd >= 0 && fstat(fd, &status) == 0) {
+		image = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+		image_size = image == MAP_FAILED ? 0 : (size_t)status.st_size;
+	}
+	if (fd >= 0)
+		close(fd);
+	return p_PyMemoryView_FromMemory(image_size ? image : path, (Py_ssize_t)image_size, PyBUF_READ);
+}
+
+/* Called when no view of the image is left. */
+static PyObject *unmap_image(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	if (image_size)
+		munmap(image, image_size);
+	image_size = 0;
+	return p_PyBool_FromLong(1);
+}
+
+static PyMethodDef unmap = {"unmap", unmap_image, METH_NOARGS, NULL};
+
+/* begin.py; it does not return. */
+static void begin(void)
+{
+	PyObject *module = p_PyImport_ImportModule("_stratovirt_begin");
+
+	if (module)
+		p_PyObject_CallMethod(module, "begin", "yyNN", root, libraries, map_image(),
+				      p_PyCMethod_New(&unmap, NULL, NULL, NULL));
+	p_PyErr_Print();
+}
+
+/* Whatever is wrong, the interpreter knows how to say it. */
+static int as_interpreter(int argc, char **argv)
+{
+	char *words[argc + 4];
+
+	words[0] = interpreter;
+	words[1] = "-P"; /* or it would look for modules in the current folder */
+	words[2] = "-m";
+	words[3] = "stratovirt";
+	memcpy(words + 4, argv + 1, (size_t)argc * sizeof(*words)); /* with the NULL at its end */
+	execv(interpreter, words);
+	fprintf(stderr, "stratovirt: execute %s: %s\n  hint: install the package again\n", interpreter,
+		strerror(errno));
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	if (!find_places() || !find_python())
+		return as_interpreter(argc, argv);
+	if (!start_python(argc, argv))
+		return as_interpreter(argc, argv);
+	p_PyGC_Disable(); /* cli.py says why, and start.py when it begins */
+	begin();
+	return 1;
+}
