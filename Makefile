@@ -5,7 +5,7 @@ PYTHON ?= python3
 RIG := $(PYTHON) -m tests.rig
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-C_FILES := $(wildcard stratovirt/core/src/*.[ch] stratovirt/core/src/*/*.[ch] tests/core/*.[ch] tests/core/*/*.[ch] tests/bench/core/*.[ch] tests/fuzz/*.[ch] tests/guest/tiny/*.[ch] tests/guest/programs/*.c tests/guest/shims/*.c tests/inject/*.c)
+C_FILES := $(wildcard stratovirt/core/src/*.[ch] stratovirt/core/src/*/*.[ch] stratovirt/launcher/*.[ch] tests/core/*.[ch] tests/core/*/*.[ch] tests/bench/core/*.[ch] tests/fuzz/*.[ch] tests/guest/tiny/*.[ch] tests/guest/programs/*.c tests/guest/shims/*.c tests/inject/*.c)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

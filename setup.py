@@ -52,7 +52,10 @@ class BuildCommand(Command):
         """Build it, for a package that stays here or goes beside other packages."""
         self.mkpath(self.build_dir)
         launcher = run_path("stratovirt/launcher/build.py")
-        launcher["build"](Path(self.build_dir, "stratovirt"), str(Path.cwd()) if self.editable_mode else "")
+        launcher["build"](
+            Path(self.build_dir, "stratovirt"),
+            str(Path("stratovirt").absolute()) if self.editable_mode else "",
+        )
 
     def get_source_files(self) -> list[str]:
         """Return what a source archive needs for it."""

@@ -50,6 +50,8 @@ def _guarded(argv: list[str]) -> int:
         return error.exit_status
     except BrokenPipeError:
         return 1
+    except KeyboardInterrupt:
+        return 128 + 2  # as a shell tells of SIGINT
     except Exception as error:  # noqa: BLE001 - a user gets words, whatever it is
         log.report(told(error))
         return 1

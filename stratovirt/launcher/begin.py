@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 class Extensions:
     """Finds the extension modules of a start where they are, so that no folder is read for them."""
 
-    def __init__(self, root: str, libraries: str) -> None:
+    def __init__(self, package: str, libraries: str) -> None:
         suffix = _imp.extension_suffixes()[0]
         self._places = {
-            "stratovirt.core._core": f"{root}/stratovirt/core/_core.abi3.so",
+            "stratovirt.core._core": f"{package}/core/_core.abi3.so",
             "_cffi_backend": f"{libraries}/_cffi_backend{suffix}",
         }
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
-        """Return where one of them is, if it is there; many Pythons have some of them built in."""
-        place = self._places.get(name, "")
+        """Return where one of them is, if it is there: the others are found the longer way."""
+        place = self._places.get(name)
+        if place is None:
+            return None
         try:
             stat(place)
         except OSError:
@@ -79,18 +81,21 @@ def _use_image(folder: str, data: Mapped) -> None:
 
 
 def begin(
-    root_bytes: bytes, libraries_bytes: bytes, view: memoryview, unmap: Callable[[], object]
+    package_bytes: bytes, libraries_bytes: bytes, view: memoryview, unmap: Callable[[], object]
 ) -> NoReturn:
-    """Run the command of the package in a folder, with other packages in another or the same one.
+    """Run the command of the package in one folder, with the packages that are installed in another.
 
     `view` is the package's image, empty where there is none, and `unmap` takes it away.
     """
     encoding = sys.getfilesystemencoding()
-    root, libraries = (name.decode(encoding, "surrogateescape") for name in (root_bytes, libraries_bytes))
-    sys.meta_path[:0] = [Extensions(root, libraries)]
-    sys.meta_path.append(LateSite())
+    package, libraries = (
+        name.decode(encoding, "surrogateescape") for name in (package_bytes, libraries_bytes)
+    )
+    root = package.rpartition("/")[0]
     sys.path += [root, libraries] if root != libraries else [root]
-    _use_image(f"{root}/stratovirt", Mapped(view, unmap))
+    sys.meta_path.insert(0, Extensions(package, libraries))
+    sys.meta_path.append(LateSite())
+    _use_image(package, Mapped(view, unmap))
     try:
         from stratovirt.cli import main
     except (ImportError, OSError) as unreadable:

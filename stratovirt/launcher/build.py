@@ -32,8 +32,8 @@ sys.exit(main())
 """
 
 
-def build(target: Path, root: str, python: str = "python") -> None:
-    """Write the command. `root` is where the package stays, empty when it is installed beside other packages.
+def build(target: Path, package: str, python: str = "python") -> None:
+    """Write the command. `package` is the folder of a package that stays here, empty for one to be installed.
 
     `python` is the interpreter for a script; pip puts its own in the place of the word "python".
     """
@@ -41,7 +41,7 @@ def build(target: Path, root: str, python: str = "python") -> None:
     if library is None:
         target.write_text(SCRIPT.format(python=python))
     else:
-        _compile(target, library, root)
+        _compile(target, library, package)
     target.chmod(0o755)
 
 
@@ -54,29 +54,27 @@ def libpython() -> Path | None:
     return next((place / name for place in places if (place / name).is_file()), None)
 
 
-def _compile(target: Path, library: Path, root: str) -> None:
+def _compile(target: Path, library: Path, package: str) -> None:
     switches = run_path("stratovirt/core/switches.py")
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "built.h").write_text(_header(library, root))
+        Path(folder, "built.h").write_text(_header(library, package))
         subprocess.run(
             [
-                *compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *switches["HARDENED"],
+                *compiler, "-std=gnu11", "-O2", "-Wall", "-Wextra", *switches["HARDENED"],
                 "-D_GNU_SOURCE", f"-I{folder}", f"-I{ROOM}", f"-I{sysconfig.get_path('include')}",
-                str(ROOM / "launcher.c"), "-o", str(target), *switches["LINKED"], "-ldl", "-pthread",
+                str(ROOM / "launcher.c"), "-o", str(target), *switches["LINKED"], "-ldl",
             ],
             check=True,
         )  # fmt: skip
 
 
-def _header(library: Path, root: str) -> str:
+def _header(library: Path, package: str) -> str:
     places = {
         "SV_LIBPYTHON": str(library),
         "SV_PYTHON": str(Path(sys.base_exec_prefix, "bin", f"python{sysconfig.get_python_version()}")),
         "SV_VERSION": f"python{sysconfig.get_python_version()}",
-        "SV_ROOT": root,
-        "SV_EXTENSIONS": sysconfig.get_config_var("DESTSHARED"),
-        "SV_SUFFIX": sysconfig.get_config_var("EXT_SUFFIX"),
+        "SV_PACKAGE": package,
     }
     defined = "".join(f"#define {name} {json.dumps(value)}\n" for name, value in places.items())
     return defined + _frozen()
@@ -107,7 +105,7 @@ def main() -> None:
     newest = max(path.stat().st_mtime_ns for path in SOURCES)
     if not target.exists() or target.stat().st_mtime_ns < newest:
         part = target.with_suffix(".part")
-        build(part, os.getcwd(), sys.executable)
+        build(part, os.path.abspath("stratovirt"), sys.executable)
         part.replace(target)
 
 

@@ -5,9 +5,8 @@
  * the package in its place, it executes that Python's interpreter on the same command line.
  *
  * The header `built.h` comes from build.py: SV_LIBPYTHON (the shared library), SV_PYTHON (an interpreter of
- * it, for where there is none in our folder), SV_VERSION (its folder in lib), SV_ROOT (where the package is;
- * empty: beside the other packages), SV_EXTENSIONS (Python's own extension modules), SV_SUFFIX (what their
- * names end with), and `frozen`: modules that every start needs.
+ * it, for where there is none in our folder), SV_VERSION (its folder in lib), SV_PACKAGE (the package's
+ * folder; empty: among the installed packages), and `frozen`: modules that every start needs.
  */
 #include <Python.h>
 #include <dlfcn.h>
@@ -29,8 +28,8 @@
 #undef API
 
 static char interpreter[PATH_MAX]; /* the one that we stand for */
-static char libraries[PATH_MAX];
-static char root[PATH_MAX];
+static char libraries[PATH_MAX];   /* where packages are installed */
+static char package[PATH_MAX];     /* ours */
 
 static bool place(char *out, const char *from, const char *rest)
 {
@@ -49,6 +48,12 @@ static bool leave(char *path)
 	return slash;
 }
 
+static bool find_package(const char *prefix, const char *folder)
+{
+	return place(libraries, prefix, folder) &&
+	       (SV_PACKAGE[0] ? place(package, SV_PACKAGE, "") : place(package, libraries, "/stratovirt"));
+}
+
 static bool find_places(void)
 {
 	char folder[PATH_MAX] = "";
@@ -56,17 +61,21 @@ static bool find_places(void)
 
 	if (length <= 0 || !leave(folder) || !place(interpreter, folder, "/python3"))
 		place(interpreter, SV_PYTHON, "");
-	if (!leave(folder))
-		return false;
-	return (place(libraries, folder, "/lib/" SV_VERSION "/site-packages") ||
-		place(libraries, folder, "/lib/" SV_VERSION "/dist-packages")) &&
-	       place(root, SV_ROOT[0] ? SV_ROOT : libraries, "");
+	return leave(folder) && (find_package(folder, "/lib/" SV_VERSION "/site-packages") ||
+				 find_package(folder, "/lib/" SV_VERSION "/dist-packages"));
+}
+
+/* Patches of a version have the same byte code, and the same PyConfig. */
+static bool is_version(const char *version)
+{
+	size_t length = strlen(SV_VERSION) - strlen("python");
+
+	return strncmp(version, SV_VERSION + strlen("python"), length) == 0 && version[length] == '.';
 }
 
 static bool find_python(void)
 {
 	void *library = dlopen(SV_LIBPYTHON, RTLD_LAZY | RTLD_GLOBAL);
-	const char *version;
 
 	if (!library)
 		return false;
@@ -75,8 +84,7 @@ static bool find_python(void)
 		return false;
 #include "api.h"
 #undef API
-	version = p_Py_GetVersion();
-	return strncmp(version, PY_VERSION " ", strlen(PY_VERSION " ")) == 0;
+	return is_version(p_Py_GetVersion());
 }
 
 static bool start_python(int argc, char **argv)
@@ -110,7 +118,7 @@ static PyObject *map_image(void)
 {
 	char path[PATH_MAX];
 	struct stat status;
-	int fd = place(path, root, "/stratovirt/start.image") ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	int fd = place(path, package, "/start.image") ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 
 	if (fd >= 0 && fstat(fd, &status) == 0) {
 		image = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
@@ -140,7 +148,7 @@ static void begin(void)
 	PyObject *module = p_PyImport_ImportModule("_stratovirt_begin");
 
 	if (module)
-		p_PyObject_CallMethod(module, "begin", "yyNN", root, libraries, map_image(),
+		p_PyObject_CallMethod(module, "begin", "yyNN", package, libraries, map_image(),
 				      p_PyCMethod_New(&unmap, NULL, NULL, NULL));
 	p_PyErr_Print();
 }
@@ -163,9 +171,7 @@ static int as_interpreter(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	if (!find_places() || !find_python())
-		return as_interpreter(argc, argv);
-	if (!start_python(argc, argv))
+	if (!find_places() || !find_python() || !start_python(argc, argv))
 		return as_interpreter(argc, argv);
 	p_PyGC_Disable(); /* cli.py says why, and start.py when it begins */
 	begin();

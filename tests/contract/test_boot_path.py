@@ -21,7 +21,7 @@ MAX_OUTSIDE_GROUP = 12
 FORBIDDEN = {
     "asyncio", "typer", "jsonschema", "ruamel", "ruamel.yaml", "dataclasses", "enum", "inspect", "logging",
     "argparse", "pathlib", "re", "typing", "json", "socket", "signal", "subprocess", "tempfile", "contextlib",
-    "functools", "collections", "importlib.metadata", "importlib.resources",
+    "functools", "collections", "importlib.metadata", "importlib.resources", "os", "site", "_socket",
 }  # fmt: skip
 
 # Stands where the vCPUs would start, and tells what is loaded by then.
@@ -31,9 +31,9 @@ import stratovirt.cli as cli
 from stratovirt.machine.machine import Machine
 
 def start(self):
-    import os
     modules = sorted(sys.modules)
     import json
+    import os
     os.write(1, json.dumps(modules).encode())
     os._exit(0)
 

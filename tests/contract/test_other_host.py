@@ -31,9 +31,9 @@ FLAGS = (
 # The host names itself aarch64, its core has nothing that only another architecture's has, and there is no
 # start image of this machine.
 PROBE = """
-import os, sys
-machine = os.uname_result([*os.uname()[:4], "aarch64"])
-os.uname = lambda: machine
+import posix, sys
+machine = posix.uname_result([*posix.uname()[:4], "aarch64"])
+posix.uname = lambda: machine
 from stratovirt import core, image
 whole = core.lib
 class Lib:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posix
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from stratovirt.machine.board import NotBuiltError
 PROFILES = Path(__file__).parents[3] / "profiles"
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the profile is for x86_64")
+@pytest.mark.skipif(posix.uname().machine != "x86_64", reason="the profile is for x86_64")
 def test_a_machine_for_a_later_version_is_refused_with_the_devices_that_wait_for_it() -> None:
     with pytest.raises(NotBuiltError) as caught:
         build(load_vm(str(PROFILES / "standard-uefi.yaml")))
@@ -31,7 +31,7 @@ def test_a_machine_for_a_later_version_is_refused_with_the_devices_that_wait_for
 def test_an_architecture_without_machines_is_told_as_such_on_any_host(
     host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=host))
+    monkeypatch.setattr(posix, "uname", lambda: SimpleNamespace(machine=host))
 
     with pytest.raises(NotBuiltError) as caught:
         boards.load("aarch64", "microvm")
@@ -44,7 +44,7 @@ def test_an_architecture_without_machines_is_told_as_such_on_any_host(
 def test_a_host_without_machines_is_not_offered_as_the_place_to_run_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="aarch64"))
+    monkeypatch.setattr(posix, "uname", lambda: SimpleNamespace(machine="aarch64"))
 
     with pytest.raises(StratovirtError) as caught:
         boards.load("x86_64", "microvm")
