@@ -96,6 +96,7 @@ static bool begin(struct sv_iothread *io)
 	int error;
 
 	mem_fault_unblock();
+	pthread_setname_np(pthread_self(), io->name);
 	error = sandbox_enter(io->sandbox, io->name);
 	pthread_mutex_lock(&io->lock);
 	io->failure = error;
@@ -140,8 +141,6 @@ static int start_thread(struct sv_iothread *io)
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = pthread_create(&io->thread, NULL, thread_main, io);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error == 0)
-		pthread_setname_np(io->thread, io->name);
 	return -error;
 }
 

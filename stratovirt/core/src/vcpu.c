@@ -107,11 +107,6 @@ static void run(struct vcpu *vcpu)
 	}
 }
 
-static void thread_name(const struct vcpu *vcpu, char *name)
-{
-	snprintf(name, NAME_SIZE, "CPU %d/KVM", vcpu->index);
-}
-
 /* Gives up what a vCPU does not need, and says that the thread is there; false when it must not run. */
 static bool begin(struct vcpu *vcpu)
 {
@@ -121,7 +116,8 @@ static bool begin(struct vcpu *vcpu)
 	int error;
 
 	mem_fault_unblock();
-	thread_name(vcpu, name);
+	snprintf(name, sizeof(name), "CPU %d/KVM", vcpu->index);
+	pthread_setname_np(pthread_self(), name);
 	error = sandbox_enter(&vm->sandboxes[SV_SANDBOX_VCPU], name);
 	pthread_mutex_lock(&vm->pause_lock);
 	vcpu->tid = tid;
@@ -177,7 +173,6 @@ int sv_vcpu_add(struct sv_vm *vm, int vcpu_fd, uint64_t run_size)
 /* The thread starts with every signal blocked: those of the process are for the control thread. */
 static int start_thread(struct sv_vm *vm, struct vcpu *vcpu)
 {
-	char name[NAME_SIZE];
 	sigset_t all;
 	sigset_t before;
 	int error;
@@ -189,8 +184,6 @@ static int start_thread(struct sv_vm *vm, struct vcpu *vcpu)
 	if (error == 0) {
 		vcpu->started = true;
 		vm->running++;
-		thread_name(vcpu, name);
-		pthread_setname_np(vcpu->thread, name);
 	}
 	pthread_mutex_unlock(&vm->pause_lock);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

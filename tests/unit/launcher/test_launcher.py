@@ -52,7 +52,7 @@ def test_a_guest_runs_before_anybody_looks_for_packages(place: Path) -> None:
     words = [str(place), "-kernel", str(kernel), "-serial", "stdio", "-qmp", f"unix:{socket}"]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=-2) as process:
         assert process.stdout is not None
-        first = os.read(process.stdout.fileno(), 99)
+        first = os.read(process.stdout.fileno(), 1)
         process.kill()
 
     assert first == b"!"
