@@ -139,6 +139,23 @@ def _wants_colour(colour: Colour) -> bool:
 
 
 @app.command()
+def fmt(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Profiles, folders of them, or - for stdin.")
+    ],
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if one would.")] = False,  # noqa: FBT002
+    language: Annotated[Language, typer.Option("--lang", help="What stdin is written in.")] = Language.toml,
+) -> int:
+    """Lay profiles out in one way; comments, order and values stay.
+
+    Exit status: 0 done, 1 with --check some would change, 2 some cannot be read or written.
+    """
+    from stratovirt.document import layout
+
+    return layout.run(files, check=check, language=language.value)
+
+
+@app.command()
 def explain(code: Annotated[str, typer.Argument(help="A finding's code, like SV102.")]) -> None:
     """Say what a finding means, with an example that has it and one that has not."""
     from stratovirt.document import codes
