@@ -1,8 +1,9 @@
 """The start image: the code of every module in one file, so that a start reads one file instead of seventy.
 
 `make core` writes it beside the modules of a checkout, where a module that changed since is read from its
-source as if there were no image; a wheel carries one that is final. Without an image, or with one of another
-Python, everything is imported as usual. docs/decisions/0003-start-image.md has the figures.
+source as if there were no image (but for this one, which the launcher carries); a wheel carries one that is
+final. Without an image, or with one of another Python, everything is imported as usual.
+docs/decisions/0003-start-image.md has the figures.
 
 What every start needs is in the file a second time, as groups: lists of modules, each behind what it imports,
 which `preload` makes in one go. The order is read off the sources' import statements.
@@ -153,6 +154,24 @@ class Image:
         return marshal.loads(data)  # noqa: S302
 
 
+class LateSite:
+    """Has `site` run once, when nobody else finds a module: it may be where a .pth file says.
+
+    The launcher puts it last; drop() takes it away, since a confined process cannot run what .pth files say.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Return where the module is with all that site adds."""
+        if path is not None:
+            return None
+        sys.meta_path.remove(self)
+        import site
+
+        site.main()
+        specs = (finder.find_spec(name, path, target) for finder in sys.meta_path)
+        return next((spec for spec in specs if spec is not None), None)
+
+
 def use() -> None:
     """Import this package from its image, if one that fits is there; the launcher may have done so."""
     if any(isinstance(finder, Image) for finder in sys.meta_path):
@@ -181,13 +200,14 @@ def preload(group: str) -> None:
 
 
 def drop() -> None:
-    """Import from files again."""
+    """Import from files again, and from nowhere else."""
     from stratovirt.errors import Naming
 
-    for finder in [finder for finder in sys.meta_path if isinstance(finder, Image)]:
+    for finder in [finder for finder in sys.meta_path if isinstance(finder, (Image, LateSite))]:
         sys.meta_path.remove(finder)
-        with Naming(NAME):
-            finder.close()
+        if isinstance(finder, Image):
+            with Naming(NAME):
+                finder.close()
 
 
 def read(folder: str, data: Data) -> Image | None:

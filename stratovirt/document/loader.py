@@ -66,7 +66,7 @@ class Source:
             if error.errno in {ENOENT, ENOTDIR}:
                 hint = "is the path right? `stratovirt init` prints a profile to start from"
             raise UnreadableError(f"read profile {path}", error, hint) from error
-        return cls.decode(path, raw, LANGUAGES.get(f".{path.rpartition('.')[2].lower()}", "toml"))
+        return cls.decode(path, raw, LANGUAGES.get(_suffix(path), "toml"))
 
     @classmethod
     def decode(cls, path: str, raw: bytes, language: str) -> Source:
@@ -95,6 +95,12 @@ class Source:
 
                 self._places = scan(self.text)
         return self._places
+
+
+def _suffix(path: str) -> str:
+    """Return the suffix of a file's name like os.path.splitext, in small letters."""
+    stem, dot, end = path.rpartition("/")[2].lstrip(".").rpartition(".")
+    return f"{dot}{end.lower()}" if stem else ""
 
 
 def parse(source: Source) -> tuple[Any, list[Finding]]:

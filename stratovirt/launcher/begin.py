@@ -1,6 +1,6 @@
 """What the launcher runs first: sets the ways to the modules of a start, and goes to the command.
 
-Frozen into the launcher, like image.py. `site` has not run: what only it would find, LateSite has it find.
+Frozen into the launcher, like image.py. `site` has not run: image.LateSite has it run for a missing module.
 """
 
 from __future__ import annotations
@@ -42,20 +42,6 @@ class Extensions:
         return spec
 
 
-class LateSite:
-    """Has `site` run once, when nobody else finds a module: it may be where a .pth file says."""
-
-    def find_spec(self, name: str, path: object = None, _target: object = None) -> ModuleSpec | None:
-        """Return where the module is with all that site adds."""
-        if path is not None:
-            return None
-        sys.meta_path.remove(self)
-        import site
-
-        site.main()
-        return external.PathFinder.find_spec(name)
-
-
 class Mapped:
     """An image that the launcher has mapped; it goes with the mapping."""
 
@@ -94,11 +80,13 @@ def begin(
     root = package.rpartition("/")[0]
     sys.path += [root, libraries] if root != libraries else [root]
     sys.meta_path.insert(0, Extensions(package, libraries))
-    sys.meta_path.append(LateSite())
+    sys.meta_path.append(image.LateSite())
     _use_image(package, Mapped(view, unmap))
     try:
         from stratovirt.cli import main
     except (ImportError, OSError) as unreadable:
         write(2, f"stratovirt: load the program: {unreadable}\n  hint: install the package again\n".encode())
         _exit(1)
+    except KeyboardInterrupt:
+        _exit(128 + 2)  # as cli.main
     main()

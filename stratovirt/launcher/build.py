@@ -23,6 +23,8 @@ SOURCES = (
     ROOM / "begin.py",
     ROOM / "build.py",
     Path("stratovirt/image.py"),
+    Path("stratovirt/core/switches.py"),
+    *Path("stratovirt/core/src").glob("*/switches"),
 )
 SCRIPT = """\
 #!{python}
@@ -74,6 +76,7 @@ def _header(library: Path, package: str) -> str:
         "SV_LIBPYTHON": str(library),
         "SV_PYTHON": str(Path(sys.base_exec_prefix, "bin", f"python{sysconfig.get_python_version()}")),
         "SV_VERSION": f"python{sysconfig.get_python_version()}",
+        "SV_LIB": sys.platlibdir,
         "SV_PACKAGE": package,
     }
     defined = "".join(f"#define {name} {json.dumps(value)}\n" for name, value in places.items())

@@ -4,9 +4,9 @@
  * It holds no opinion about anything: where it does not find exactly the Python that it was built for, and
  * the package in its place, it executes that Python's interpreter on the same command line.
  *
- * The header `built.h` comes from build.py: SV_LIBPYTHON (the shared library), SV_PYTHON (an interpreter of
- * it, for where there is none in our folder), SV_VERSION (its folder in lib), SV_PACKAGE (the package's
- * folder; empty: among the installed packages), and `frozen`: modules that every start needs.
+ * The header `built.h` comes from build.py: SV_LIBPYTHON (the shared library), SV_PYTHON (its interpreter),
+ * SV_VERSION ("python3.11"), SV_LIB ("lib" or "lib64"), SV_PACKAGE (the package's folder; empty: among the
+ * installed packages), and `frozen`: modules that every start needs.
  */
 #include <Python.h>
 #include <dlfcn.h>
@@ -15,7 +15,9 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -27,7 +29,7 @@
 #include "api.h"
 #undef API
 
-static char interpreter[PATH_MAX]; /* the one that we stand for */
+static char interpreter[PATH_MAX]; /* the one that we stand for: of our environment, else SV_PYTHON */
 static char libraries[PATH_MAX];   /* where packages are installed */
 static char package[PATH_MAX];     /* ours */
 
@@ -59,10 +61,23 @@ static bool find_places(void)
 	char folder[PATH_MAX] = "";
 	ssize_t length = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
 
-	if (length <= 0 || !leave(folder) || !place(interpreter, folder, "/python3"))
+	if (length <= 0 && !realpath((const char *)getauxval(AT_EXECFN), folder))
+		folder[0] = '\0';
+	if (!leave(folder) || !place(interpreter, folder, "/" SV_VERSION))
 		place(interpreter, SV_PYTHON, "");
-	return leave(folder) && (find_package(folder, "/lib/" SV_VERSION "/site-packages") ||
+	return leave(folder) && (find_package(folder, "/" SV_LIB "/" SV_VERSION "/site-packages") ||
+				 find_package(folder, "/lib/" SV_VERSION "/site-packages") ||
 				 find_package(folder, "/lib/" SV_VERSION "/dist-packages"));
+}
+
+/* The library and the modules that belong to it are of one build; another interpreter of the version need not
+ * be.
+ */
+static bool is_ours(void)
+{
+	char real[PATH_MAX], built[PATH_MAX];
+
+	return realpath(interpreter, real) && realpath(SV_PYTHON, built) && strcmp(real, built) == 0;
 }
 
 /* Patches of a version have the same byte code, and the same PyConfig. */
@@ -75,7 +90,7 @@ static bool is_version(const char *version)
 
 static bool find_python(void)
 {
-	void *library = dlopen(SV_LIBPYTHON, RTLD_LAZY | RTLD_GLOBAL);
+	void *library = is_ours() ? dlopen(SV_LIBPYTHON, RTLD_LAZY | RTLD_GLOBAL) : NULL;
 
 	if (!library)
 		return false;
@@ -100,7 +115,8 @@ static bool start_python(int argc, char **argv)
 	if (p_PyStatus_Exception(status))
 		return false;
 	p_PyConfig_InitIsolatedConfig(&config);
-	config.site_import = 0; /* begin.py has it loaded when something is missing */
+	config.site_import = 0; /* LateSite of image.py has it run when something is missing */
+	config.user_site_directory = 1;
 	config.parse_argv = 0;
 	config.install_signal_handlers = 1;
 	status = p_PyConfig_SetBytesArgv(&config, argc, argv);
@@ -156,16 +172,18 @@ static void begin(void)
 /* Whatever is wrong, the interpreter knows how to say it. */
 static int as_interpreter(int argc, char **argv)
 {
-	char *words[argc + 4];
+	char *words[argc + 5];
 
 	words[0] = interpreter;
-	words[1] = "-P"; /* or it would look for modules in the current folder */
-	words[2] = "-m";
-	words[3] = "stratovirt";
-	memcpy(words + 4, argv + 1, (size_t)argc * sizeof(*words)); /* with the NULL at its end */
+	words[1] = "-E"; /* as from the library: the environment does not steer it, */
+	words[2] = "-P"; /* nor does what lies in the current folder */
+	words[3] = "-m";
+	words[4] = "stratovirt";
+	memcpy(words + 5, argv + 1, (size_t)argc * sizeof(*words)); /* with the NULL at its end */
 	execv(interpreter, words);
-	fprintf(stderr, "stratovirt: execute %s: %s\n  hint: install the package again\n", interpreter,
-		strerror(errno));
+	execvp(SV_VERSION, words);
+	fprintf(stderr, "stratovirt: execute %s: %s\n  hint: install the package again\n",
+		interpreter[0] ? interpreter : SV_VERSION, strerror(errno));
 	return 1;
 }
 

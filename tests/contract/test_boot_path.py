@@ -21,7 +21,7 @@ MAX_OUTSIDE_GROUP = 12
 FORBIDDEN = {
     "asyncio", "typer", "jsonschema", "ruamel", "ruamel.yaml", "dataclasses", "enum", "inspect", "logging",
     "argparse", "pathlib", "re", "typing", "json", "socket", "signal", "subprocess", "tempfile", "contextlib",
-    "functools", "collections", "importlib.metadata", "importlib.resources", "os", "site", "_socket",
+    "functools", "collections", "importlib.metadata", "importlib.resources", "os", "_socket",
 }  # fmt: skip
 
 # Stands where the vCPUs would start, and tells what is loaded by then.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-CLAIMS = os.environ.get("STRATOVIRT_CLAIMS", "")
+CLAIMS = os.path.abspath(os.environ["STRATOVIRT_CLAIMS"]) if os.environ.get("STRATOVIRT_CLAIMS") else ""
 FAILED = ".failed"
 REASON_CHARACTERS = 700
 
@@ -29,7 +29,7 @@ def claim(item: pytest.Item) -> bool:
 def note_failure(report: pytest.TestReport) -> None:
     """Leave what failed, and why, beside the claims: `failures` tells it after all that a run prints."""
     if CLAIMS and report.failed:
-        with open(f"{CLAIMS}/{_name(report.nodeid)}{FAILED}", "a") as file:
+        with open(f"{CLAIMS}/{_name(report.nodeid)}{FAILED}", "a", errors="backslashreplace") as file:
             file.write(f"{report.nodeid} ({report.when})\n{_reason(report)}\n")
 
 

@@ -9,15 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
     from typing import Any
 
-COMMAND = [sys.executable, "-m", "stratovirt"]
+COMMAND = [str(Path(sys.executable).with_name("stratovirt"))]
 
 
 class Vmm:

@@ -260,3 +260,10 @@ def test_help_and_version_of_the_legacy_flags() -> None:
     status, output, _ = call("-h")
     assert status == 0
     assert "-kernel" in output
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
+    code = "import stratovirt.cli as c, os, signal; c.dispatch = lambda _: os.kill(os.getpid(), 2); c.main()"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")

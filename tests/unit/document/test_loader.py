@@ -184,3 +184,19 @@ def test_an_unreadable_profile_is_named_and_ends_with_status_2(content: bytes | 
     with pytest.raises(UnreadableError, match=str(profile)) as caught:
         load_vm(str(profile))
     assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "language"),
+    [
+        ("a.yaml", "yaml"), ("a.b.YML", "yaml"), ("a.json", "json"), ("a.toml", "toml"), ("a.txt", "toml"),
+        ("yaml", "toml"), (".yaml", "toml"), ("..json", "toml"), ("f.yaml/a", "toml"),
+        ("f.b/.a.json", "json"),
+    ],
+)  # fmt: skip
+def test_the_suffix_of_the_name_tells_the_language(name: str, language: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("version = 1\n")
+
+    assert Source.read(str(path)).language == language

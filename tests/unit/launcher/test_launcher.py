@@ -70,7 +70,6 @@ def test_a_package_that_only_site_knows_of_is_found(place: Path) -> None:
 @needs_library
 def test_nothing_but_the_command_line_steers_it(tmp_path: Path) -> None:
     (tmp_path / "stratovirt.py").write_text("raise SystemExit('not ours')\n")
-    (tmp_path / "posix.py").write_text("raise SystemExit('not ours')\n")
     said = said_by(
         COMMAND,
         "-V",
@@ -79,6 +78,27 @@ def test_nothing_but_the_command_line_steers_it(tmp_path: Path) -> None:
     )
 
     assert (said.stdout, said.stderr) == (f"StratoVirt {__version__}\n", "")
+
+
+@needs_library
+def test_an_environment_of_another_build_of_python_has_its_own_interpreter_executed(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "base_exec_prefix", "/usr/lib")  # the builder's Python was elsewhere
+    build.build(place, PACKAGE)
+    said = said_by(place, "-V")
+
+    assert said.stdout == f"StratoVirt {__version__}\n"
+    assert said.stderr.startswith("site ran\n")
+
+
+@needs_library
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes /proc away, which needs root")
+def test_without_proc_it_finds_its_environment(place: Path) -> None:
+    build.build(place, PACKAGE)
+    hidden = f"mount -t tmpfs none /proc && {place} -V"
+
+    assert said_by("unshare", "-m", "sh", "-c", hidden).stdout == f"StratoVirt {__version__}\n"
 
 
 @needs_library
@@ -102,7 +122,6 @@ def test_without_the_library_the_interpreter_is_executed(
 ) -> None:
     monkeypatch.setattr(build, "libpython", lambda: Path("/nowhere/libpython.so"))
     build.build(place, PACKAGE)
-    (tmp_path / "posix.py").write_text("raise SystemExit('not ours')\n")
     (tmp_path / "json.py").write_text("raise SystemExit('not ours')\n")
     said = said_by(place, "check", "-", input="version = 2\n", cwd=tmp_path)
 
@@ -114,15 +133,26 @@ def test_without_the_library_the_interpreter_is_executed(
 def test_an_interpreter_that_is_gone_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "libpython", lambda: Path("/nowhere/libpython.so"))
     build.build(place, PACKAGE)
-    interpreter = place.with_name("python3")
+    interpreter = place.with_name(f"python{sysconfig.get_python_version()}")
     interpreter.unlink()
     interpreter.write_text("")
-    said = said_by(place, "-V")
+    said = said_by(place, "-V", env={"PATH": "/nowhere"})
 
     assert said.returncode == 1
     assert said.stderr == (
-        f"stratovirt: execute {interpreter}: Permission denied\n  hint: install the package again\n"
+        f"stratovirt: execute {interpreter}: No such file or directory\n  hint: install the package again\n"
     )
+
+
+@needs_library
+def test_it_compiles_without_a_warning(tmp_path: Path) -> None:
+    library = build.libpython()
+    assert library is not None
+    (tmp_path / "built.h").write_text(build._header(library, PACKAGE))
+    includes = [f"-I{tmp_path}", f"-I{sysconfig.get_path('include')}"]
+    words = ["gcc", "-fsyntax-only", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", *includes]
+
+    assert said_by(*words, ROOT / "stratovirt/launcher/launcher.c").stderr == ""
 
 
 def test_a_python_that_is_no_library_gets_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
