@@ -66,6 +66,10 @@ def _use_image(folder: str, data: Mapped) -> None:
         sys.meta_path.insert(0, found)
 
 
+def _decoded(path: bytes) -> str:
+    return path.decode(sys.getfilesystemencoding(), "surrogateescape")
+
+
 def begin(
     package_bytes: bytes, libraries_bytes: bytes, view: memoryview, unmap: Callable[[], object]
 ) -> NoReturn:
@@ -73,19 +77,17 @@ def begin(
 
     `view` is the package's image, empty where there is none, and `unmap` takes it away.
     """
-    encoding = sys.getfilesystemencoding()
-    package, libraries = (
-        name.decode(encoding, "surrogateescape") for name in (package_bytes, libraries_bytes)
-    )
-    root = package.rpartition("/")[0]
-    sys.path += [root, libraries] if root != libraries else [root]
-    sys.meta_path.insert(0, Extensions(package, libraries))
-    sys.meta_path.append(image.LateSite())
-    _use_image(package, Mapped(view, unmap))
     try:
+        package, libraries = map(_decoded, (package_bytes, libraries_bytes))
+        root = package.rpartition("/")[0]
+        sys.path += [root, libraries] if root != libraries else [root]
+        sys.meta_path.insert(0, Extensions(package, libraries))
+        sys.meta_path.append(image.LateSite())
+        _use_image(package, Mapped(view, unmap))
         from stratovirt.cli import main
-    except (ImportError, OSError) as unreadable:
-        write(2, f"stratovirt: load the program: {unreadable}\n  hint: install the package again\n".encode())
+    except (ImportError, OSError, MemoryError) as error:
+        reason = str(error) or "not enough memory"
+        write(2, f"stratovirt: load the program: {reason}\n  hint: install the package again\n".encode())
         _exit(1)
     except KeyboardInterrupt:
         _exit(128 + 2)  # as cli.main

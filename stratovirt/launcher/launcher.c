@@ -166,7 +166,9 @@ static void begin(void)
 	if (module)
 		p_PyObject_CallMethod(module, "begin", "yyNN", package, libraries, map_image(),
 				      p_PyCMethod_New(&unmap, NULL, NULL, NULL));
-	p_PyErr_Print();
+	fputs("stratovirt: load the program: Python cannot run its first module\n  hint: is there memory "
+	      "left?\n",
+	      stderr);
 }
 
 /* Whatever is wrong, the interpreter knows how to say it. */
