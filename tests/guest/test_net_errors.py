@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,7 +107,7 @@ def without_rights(name: str) -> str:
         "except HostError as error:\n"
         "    print(error.message, error.hint, sep='\\n')\n"
     )
-    command = [COMMAND[0], "-c", probe]
+    command = [sys.executable, "-c", probe]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
