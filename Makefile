@@ -48,7 +48,7 @@ soak: core assets ## the long half: faults, ends and load for half an hour; writ
 core: $(INSTALLED) ## build the C core in place
 	@$(BIN)/python -W ignore setup.py -q build_ext --inplace
 	@$(BIN)/python -m compileall -q stratovirt
-	@$(BIN)/python -m stratovirt.image
+	@$(BIN)/python -m stratovirt.launcher.image_writer
 	@$(BIN)/python -m stratovirt.launcher.build
 
 assets: packages ## make the guest kernels, initramfs and disks (10 minutes, once)

@@ -1,11 +1,13 @@
 """What pyproject.toml cannot say: the C core, the launcher, and the data rooms that a wheel carries."""
 
+import sys
 from pathlib import Path
-from runpy import run_path
 from shutil import rmtree
 
 from setuptools import Command, setup
 from setuptools.command.build_py import build_py
+
+sys.path.insert(0, str(Path(__file__).parent))  # who builds a package does not look here by himself
 
 DATA_ROOMS = ("schemas", "profiles", "compat")
 
@@ -29,9 +31,11 @@ class BuildPyWithData(build_py):
 
     def _write_image(self) -> None:
         """Write the image that a start reads (stratovirt/image.py), for the Python that builds the wheel."""
-        scope = run_path("stratovirt/image.py", run_name="image")
-        target = Path(self.build_lib, "stratovirt", scope["NAME"])
-        target.write_bytes(scope["build"]("stratovirt", "stratovirt", final=True))
+        from stratovirt.image import NAME
+        from stratovirt.launcher import image_writer
+
+        target = Path(self.build_lib, "stratovirt", NAME)
+        target.write_bytes(image_writer.build("stratovirt", "stratovirt", final=True))
 
 
 class BuildCommand(Command):
@@ -50,12 +54,11 @@ class BuildCommand(Command):
 
     def run(self) -> None:
         """Build it, for a package that stays here or goes beside other packages."""
+        from stratovirt.launcher.build import build
+
         self.mkpath(self.build_dir)
-        launcher = run_path("stratovirt/launcher/build.py")
-        launcher["build"](
-            Path(self.build_dir, "stratovirt"),
-            str(Path("stratovirt").absolute()) if self.editable_mode else "",
-        )
+        package = str(Path("stratovirt").absolute()) if self.editable_mode else ""
+        build(Path(self.build_dir, "stratovirt"), package)
 
     def get_source_files(self) -> list[str]:
         """Return what a source archive needs for it."""

@@ -52,6 +52,8 @@ def _guarded(argv: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 128 + 2  # as a shell tells of SIGINT
+    except SystemExit as end:  # completion's
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:  # noqa: BLE001 - a user gets words, whatever it is
         log.report(told(error))
         return 1

@@ -6,7 +6,7 @@ final. Without an image, or with one of another Python, everything is imported a
 docs/decisions/0003-start-image.md has the figures.
 
 What every start needs is in the file a second time, as groups: lists of modules, each behind what it imports,
-which `preload` makes in one go. The order is read off the sources' import statements.
+which `preload` makes in one go. launcher/image_writer.py writes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
     from typing import Any, Protocol
@@ -35,17 +34,6 @@ if TYPE_CHECKING:
 
 NAME = "start.image"
 FORMAT = 3
-_HOST = posix.uname().machine
-# What a start imports inside of functions, or by name: the import statements lead from here to all the rest.
-START = (
-    "start", "sandbox", "control.signals", "control.listener", "builder.build", f"boot.{_HOST}.plan",
-    f"machine.{_HOST}.microvm", "virtio.network_card",
-)  # fmt: skip
-# The devices come first: the document looks for them while it is made.
-GROUPS = {
-    "flags": ("devices.*", "compat.translate", "compat.devices", "compat.sections", *START),
-    "profile": ("devices.*", "document.loader", "document.plain_toml", "document.positions", *START),
-}
 SIZE_LENGTH = 4
 _Spec = type(__spec__)  # importlib.machinery would cost a module
 _Module = type(sys)  # and so would types
@@ -118,7 +106,7 @@ class Image:
             setattr(sys.modules[above], last, module)
 
     def _is_fresh(self, entry: Entry) -> bool:
-        return self._final or _stamp(f"{self._folder}/{entry[1]}") == (entry[2], entry[3])
+        return self._final or stamp(f"{self._folder}/{entry[1]}") == (entry[2], entry[3])
 
     def _spec(self, name: str, entry: Entry) -> ModuleSpec:
         package, path = entry[0], f"{self._folder}/{entry[1]}"
@@ -212,10 +200,10 @@ def drop() -> None:
 
 def read(folder: str, data: Data) -> Image | None:
     """Return the image of the package in a folder, which owns the data; None when it is not this Python's."""
-    head = _head()
-    start = bytes(data[0 : len(head) + SIZE_LENGTH])
-    size = start[len(head) :]
-    if not start.startswith(head) or len(size) != SIZE_LENGTH:
+    ours = head()
+    start = bytes(data[0 : len(ours) + SIZE_LENGTH])
+    size = start[len(ours) :]
+    if not start.startswith(ours) or len(size) != SIZE_LENGTH:
         return None
     base = len(start) + int.from_bytes(size, "little")
     try:
@@ -225,88 +213,8 @@ def read(folder: str, data: Data) -> Image | None:
     return Image(folder, index, data, base)
 
 
-def build(folder: str, package: str, *, final: bool, groups: Mapping[str, tuple[str, ...]] = GROUPS) -> bytes:
-    """Return the image of a package whose modules are below a folder."""
-    entries: dict[str, Entry] = {}
-    sources: dict[str, bytes] = {}
-    compiled: dict[str, CodeType] = {}
-    codes = bytearray()
-    for name, is_package, below in _modules(folder, package):
-        path = f"{folder}/{below}"
-        with open(path, "rb") as file:
-            sources[name] = file.read()
-        compiled[name] = compile(sources[name], f"{package}/{below}", "exec", dont_inherit=True)
-        mtime, size = (0, 0) if final else _stamp(path)
-        start, end = _append(codes, compiled[name])
-        entries[name] = (is_package, below, mtime, size, start, end)
-    made: dict[str, Group] = {}
-    for group, roots in groups.items():
-        order = _order(sources, package, roots)
-        made[group] = (order, *_append(codes, [compiled[name] for name in order]))
-    index = marshal.dumps((final, entries, made))
-    return _head() + len(index).to_bytes(SIZE_LENGTH, "little") + index + codes
-
-
-def _modules(folder: str, package: str) -> Iterator[tuple[str, bool, str]]:
-    """Yield name, whether it is a package, and file below the folder of each module."""
-    import os  # only who builds an image needs it
-
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if os.path.exists(f"{where}/{name}/__init__.py"))
-        for file in sorted(name for name in files if name.endswith(".py")):
-            below = os.path.relpath(f"{where}/{file}", folder)
-            names = [package, *below.removesuffix(".py").split("/")]
-            is_package = names[-1] == "__init__"
-            yield ".".join(names[:-1] if is_package else names), is_package, below
-
-
-def _append(codes: bytearray, what: CodeType | list[CodeType]) -> tuple[int, int]:
-    """Store something behind the others; return from where to where it is."""
-    start = len(codes)
-    codes += marshal.dumps(what)
-    return start, len(codes)
-
-
-def _order(sources: dict[str, bytes], package: str, roots: tuple[str, ...]) -> list[str]:
-    """Return what the roots need, each module behind what it imports. A root `room.*` is all of a room."""
-    order: list[str] = []
-    seen: set[str] = set()
-
-    def visit(name: str) -> None:
-        if name not in sources or name in seen:
-            return
-        above = name.rpartition(".")[0]
-        visit(above)
-        if above and above not in order:
-            return  # a package that imports its own modules: they come while it is made
-        seen.add(name)
-        for needed in _imports(sources[name]):
-            visit(needed)
-        order.append(name)
-
-    for root in roots:
-        full = f"{package}.{root}"
-        room = full.removesuffix("*")
-        for name in sorted(sources) if full.endswith(".*") else [full]:
-            if name == full or (room != full and name.startswith(room)):
-                visit(name)
-    return order
-
-
-def _imports(source: bytes) -> list[str]:
-    """Return what a module imports when it is itself imported; a name that is no module is among them too."""
-    import ast  # only who builds an image needs it
-
-    found: list[str] = []
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.Import):
-            found += [alias.name for alias in statement.names]
-        elif isinstance(statement, ast.ImportFrom) and statement.module:
-            found += [statement.module, *(f"{statement.module}.{alias.name}" for alias in statement.names)]
-    return found
-
-
-def _stamp(path: str) -> tuple[int, int]:
+def stamp(path: str) -> tuple[int, int]:
+    """Return a file's time in ns and size, by which a changed source is known."""
     try:
         status = posix.stat(path)
     except OSError:
@@ -314,20 +222,6 @@ def _stamp(path: str) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _head() -> bytes:
+def head() -> bytes:
     """Return what an image begins with: whose byte code it is (marshal and byte code differ by version)."""
     return f"stratovirt image {FORMAT} {sys.implementation.cache_tag} {sys.hexversion:#x}\n".encode()
-
-
-def main() -> None:
-    """Write the image of the checkout."""
-    import os
-
-    folder = os.path.dirname(os.path.abspath(__file__))
-    with open(f"{folder}/{NAME}.part", "wb") as file:
-        file.write(build(folder, "stratovirt", final=False))
-    posix.replace(f"{folder}/{NAME}.part", f"{folder}/{NAME}")
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from stratovirt.document.loader import LANGUAGES, MAX_BYTES, Source, UnreadableError, examine
+from stratovirt.document.loader import LANGUAGES, MAX_BYTES, Source, UnreadableError, examine, suffix_of
 from stratovirt.document.report import FORMATS, text_report
 from stratovirt.errors import StratovirtError, UsageError
 
@@ -41,7 +41,7 @@ def _profiles(name: str) -> list[str]:
     if name == STDIN or not os.path.isdir(name):
         return [name]
     found = [os.path.join(folder, file) for folder, _, files in os.walk(name) for file in files]
-    profiles = sorted(path for path in found if os.path.splitext(path)[1] in LANGUAGES)
+    profiles = sorted(path for path in found if suffix_of(path) in LANGUAGES)
     if not profiles:
         raise UsageError(
             f"folder {name} holds no profile", hint="profiles end in .toml, .yaml, .yml or .json"

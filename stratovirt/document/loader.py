@@ -66,7 +66,7 @@ class Source:
             if error.errno in {ENOENT, ENOTDIR}:
                 hint = "is the path right? `stratovirt init` prints a profile to start from"
             raise UnreadableError(f"read profile {path}", error, hint) from error
-        return cls.decode(path, raw, LANGUAGES.get(_suffix(path), "toml"))
+        return cls.decode(path, raw, LANGUAGES.get(suffix_of(path), "toml"))
 
     @classmethod
     def decode(cls, path: str, raw: bytes, language: str) -> Source:
@@ -97,7 +97,7 @@ class Source:
         return self._places
 
 
-def _suffix(path: str) -> str:
+def suffix_of(path: str) -> str:
     """Return the suffix of a file's name like os.path.splitext, in small letters."""
     stem, dot, end = path.rpartition("/")[2].lstrip(".").rpartition(".")
     return f"{dot}{end.lower()}" if stem else ""

@@ -131,7 +131,7 @@ def test_the_room_of_the_machine_is_found_by_name_in_one_place() -> None:
         if re.search(r"(boot|machine|core)\.\{", path.read_text())
     }
 
-    assert choosing == {"machine/board.py", "image.py"}
+    assert choosing == {"machine/board.py", "launcher/image_writer.py"}
 
 
 def test_common_c_does_not_ask_which_architecture_it_is() -> None:

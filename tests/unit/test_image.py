@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stratovirt import image
+from stratovirt.launcher import image_writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +41,9 @@ def as_file(data: bytes) -> image.File:
 
 def install(folder: Path, *, final: bool = False) -> image.Image:
     groups = {"all": ("top", "inner.*")}
-    found = image.read(str(folder), as_file(image.build(str(folder), "imaged", final=final, groups=groups)))
+    found = image.read(
+        str(folder), as_file(image_writer.build(str(folder), "imaged", final=final, groups=groups))
+    )
     assert found is not None
     sys.meta_path.insert(0, found)
     return found
@@ -111,7 +114,7 @@ def test_a_module_of_a_group_that_fails_is_not_left_behind(folder: Path) -> None
     assert "imaged.top" not in sys.modules
 
 
-@pytest.mark.parametrize("data", [b"", b"something else", image._head(), image._head() + b"\x00\x01"])
+@pytest.mark.parametrize("data", [b"", b"something else", image.head(), image.head() + b"\x00\x01"])
 def test_what_is_no_image_of_this_python_is_ignored(data: bytes) -> None:
     file = as_file(data)
     assert image.read("/nowhere", file) is None
@@ -119,6 +122,6 @@ def test_what_is_no_image_of_this_python_is_ignored(data: bytes) -> None:
 
 
 def test_an_image_of_another_python_is_ignored(folder: Path) -> None:
-    data = image.build(str(folder), "imaged", final=True).replace(b"cpython-", b"cpython-9", 1)
+    data = image_writer.build(str(folder), "imaged", final=True).replace(b"cpython-", b"cpython-9", 1)
 
     assert image.read(str(folder), as_file(data)) is None

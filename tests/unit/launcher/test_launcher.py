@@ -104,6 +104,14 @@ def test_without_proc_it_finds_its_environment(place: Path) -> None:
 
 
 @needs_library
+def test_words_are_completed() -> None:
+    asked = {"_STRATOVIRT_COMPLETE": "complete_bash", "COMP_WORDS": "stratovirt ch", "COMP_CWORD": "1"}
+    said = said_by(COMMAND, env={**os.environ, **asked})
+
+    assert (said.returncode, said.stdout, said.stderr) == (0, "check\n", "")
+
+
+@needs_library
 def test_a_link_to_the_command_is_the_command(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(COMMAND)
 
