@@ -23,7 +23,13 @@ except (ImportError, OSError) as unreadable:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
+    import signal as _signal
+    from collections.abc import Callable
+    from types import FrameType
     from typing import NoReturn
+else:
+    import _signal  # as in control.signals
 
 # Long options of the cold program; the machine's own flags have one dash.
 APP_OPTIONS = ("--help", "--version", "--install-completion", "--show-completion")
@@ -62,12 +68,25 @@ def _guarded(argv: list[str]) -> int:
 def dispatch(argv: list[str]) -> int:
     """Do what the words ask for; return the exit status."""
     if argv[:1] == ["run"]:
+        _set_interrupt(_signal.SIG_DFL)
         return _run_profile(argv[1:])
     if argv and argv[0].startswith("-") and argv[0] not in APP_OPTIONS and argv[0] != "-":
+        _set_interrupt(_signal.SIG_DFL)
         return _run_flags(argv)
+    _set_interrupt(_signal.default_int_handler)
     from stratovirt.app import main as app_main
 
     return app_main(argv)
+
+
+def _set_interrupt(what: signal.Handlers | Callable[[int, FrameType | None], None]) -> None:
+    """Choose what Ctrl-C does, unless it is ignored.
+
+    It ends a start that has nothing to undo yet: Python would raise an exception, which is lost where it
+    falls into a callback of Python's own, and the machine would run. Later control.signals takes over.
+    """
+    if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, what)
 
 
 def _run_flags(argv: list[str]) -> int:

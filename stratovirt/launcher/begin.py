@@ -89,6 +89,4 @@ def begin(
         reason = str(error) or "not enough memory"
         write(2, f"stratovirt: load the program: {reason}\n  hint: install the package again\n".encode())
         _exit(1)
-    except KeyboardInterrupt:
-        _exit(128 + 2)  # as cli.main
     main()

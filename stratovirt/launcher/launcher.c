@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,7 +119,10 @@ static bool start_python(int argc, char **argv)
 	config.site_import = 0; /* LateSite of image.py has it run when something is missing */
 	config.user_site_directory = 1;
 	config.parse_argv = 0;
-	config.install_signal_handlers = 1;
+	config.install_signal_handlers =
+	    0; /* cli.py chooses for SIGINT; the other two are Python's choice: */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	status = p_PyConfig_SetBytesArgv(&config, argc, argv);
 	if (!p_PyStatus_Exception(status))
 		status = p_PyConfig_SetBytesString(&config, &config.program_name, interpreter);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -260,6 +261,22 @@ def test_help_and_version_of_the_legacy_flags() -> None:
     status, output, _ = call("-h")
     assert status == 0
     assert "-kernel" in output
+
+
+@pytest.mark.parametrize(("words", "chosen"), [("run x", "0"), ("-kernel x", "0"), ("check x", "True")])
+def test_ctrl_c_ends_a_start_at_once_and_unwinds_a_command(words: str, chosen: str) -> None:
+    tell = "print(h if (h := _signal.getsignal(2)) == 0 else h is _signal.default_int_handler)"
+    code = (
+        "import sys, _signal, stratovirt.cli as c, stratovirt.app as a\n"
+        f"def told(*_): {tell}; return 0\n"
+        f"c._run_profile = c._run_flags = a.main = told; sys.argv[1:] = {words.split()!r}; c.main()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+
+    ignored = (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    )  # as in the background of a shell; it stays so
+    assert run.stdout == f"{False if ignored else chosen}\n"
 
 
 def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
