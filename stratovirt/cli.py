@@ -16,7 +16,7 @@ try:
     image.use()  # before anything that may come from it
 
     from stratovirt import log
-    from stratovirt.errors import StratovirtError, UsageError, told
+    from stratovirt.errors import HostError, StratovirtError, UsageError, told
 except (ImportError, OSError) as unreadable:
     write(2, f"stratovirt: load the program: {unreadable}\n  hint: install the package again\n".encode())
     _exit(1)
@@ -85,8 +85,12 @@ def _set_interrupt(what: signal.Handlers | Callable[[int, FrameType | None], Non
     It ends a start that has nothing to undo yet: Python would raise an exception, which is lost where it
     falls into a callback of Python's own, and the machine would run. Later control.signals takes over.
     """
-    if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
+    if _signal.getsignal(_signal.SIGINT) == _signal.SIG_IGN:
+        return
+    try:
         _signal.signal(_signal.SIGINT, what)
+    except OSError as error:
+        raise HostError("handle signals", error, "does a filter of the host forbid it?") from error
 
 
 def _run_flags(argv: list[str]) -> int:

@@ -15,12 +15,15 @@ pytest.register_assert_rewrite(
 
 
 def pytest_configure() -> None:
-    """Let what the tests start meet SIGHUP as from a shell, also where it is ignored for us (nohup).
+    """Let what the tests start meet signals as from a shell, also where they are ignored for us.
 
-    A signal that is ignored stays so in a program that is executed; one that is caught is its default again.
+    That is SIGHUP under nohup, and SIGINT in a shell's background. A signal that is ignored stays so in a
+    program that is executed; one that is caught is its default again.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda *_: None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
