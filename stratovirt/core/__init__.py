@@ -12,7 +12,7 @@ except ImportError as error:
         hint="run `make core` in the checkout, or install the package again",
     ) from error
 
-ABI_VERSION = 5  # what this Python code speaks; abi.h says what the binary does
+ABI_VERSION = 6  # what this Python code speaks; abi.h says what the binary does
 
 if lib.sv_abi_version() != ABI_VERSION:
     raise StratovirtError("the C core was built from other sources than this package", hint="run `make core`")

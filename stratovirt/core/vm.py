@@ -24,6 +24,7 @@ class CoreVm:
         self._handle: CData = ffi.NULL
         self._vcpu_fds: list[int] = []
         self._slots = 0  # of KVM's memory
+        self.huge_pages = False  # guest memory is made of them
         try:
             self.fd = kvm.call(self.kvm, "KVM_CREATE_VM")
             out = ffi.new("struct sv_vm **")
@@ -78,6 +79,7 @@ class CoreVm:
     def describe_memory(self, *, page_size: int, shared: bool) -> None:
         """Tell of which host pages guest memory is made, and whether others can map it; before devices."""
         check(f"use host pages of {page_size} bytes", lib.sv_mem_kind(self._handle, page_size, int(shared)))
+        self.huge_pages = page_size > posix.sysconf("SC_PAGESIZE")
 
     def write_memory(self, gpa: int, data: bytes) -> None:
         """Copy bytes into guest memory."""

@@ -34,8 +34,10 @@ class Balloon(VirtioDevice):
 
     id: str = text("Name of the device", pattern="name", default="balloon", on="device")
     deflate_on_oom: bool = flag("Deflate when the guest runs out of memory", default=False, on="device")
-    free_page_reporting: bool = flag(
-        "The guest tells which memory is free, and the host takes it", default=True, on="none"
+    free_page_reporting: bool | None = flag(
+        "The guest tells which memory is free, and the host takes it; on, unless memory is of huge pages",
+        default=None,
+        on="none",
     )
     stats_interval: int = integer(
         "Seconds between questions for statistics; 0 asks only when somebody wants to know",
@@ -51,11 +53,15 @@ class Balloon(VirtioDevice):
         from stratovirt.core import check, ffi, lib
 
         label = f"balloon '{name}'"
+        reporting = self.free_page_reporting
+        if reporting is None:
+            # A guest uses what it reported without asking: a huge page may be somebody else's by then.
+            reporting = not chassis.core.huge_pages
         config = ffi.new(
             "struct sv_balloon_config *",
             {
                 "deflate_on_oom": self.deflate_on_oom,
-                "reporting": self.free_page_reporting,
+                "reporting": reporting,
                 "stats_interval": self.stats_interval,
                 "iothread": chassis.iothread(self.iothread),
             },

@@ -33,7 +33,8 @@ class Event:
     """`text` is for a reader.
 
     `kind`: shutdown, vcpu-failed, device-broken, io-error, host-error, serial-room, balloon, balloon-kept,
-    driver or lost. Of an io-error, `cause` is the host's word for it, `device` the drive, `error` the errno.
+    balloon-waits, driver or lost. Of an io-error, `cause` is the host's word for it, `device` the drive, and
+    `error` the errno.
     """
 
     __slots__ = ("cause", "device", "error", "kind", "operation", "text")
@@ -95,6 +96,10 @@ def _kept(data: tuple[int, ...]) -> str:
     return f"the host does not take back what the guest gives: {posix.strerror(data[0])}"
 
 
+def _waits(_data: tuple[int, ...]) -> str:
+    return "the guest takes memory back and no huge page of the host is free: it waits until one is free"
+
+
 def _host_error(data: tuple[int, ...]) -> str:
     return f"its other end on the host: {posix.strerror(data[0])}; it is tried again"
 
@@ -117,6 +122,7 @@ _OF_DEVICES = {
     lib.SV_EVENT_VHOST_FAILED: ("host-error", _vhost_failed),
     lib.SV_EVENT_DRIVER: ("driver", _driver),
     lib.SV_EVENT_BALLOON_KEPT: ("balloon-kept", _kept),
+    lib.SV_EVENT_BALLOON_WAITS: ("balloon-waits", _waits),
 }
 
 

@@ -154,6 +154,37 @@ def test_huge_pages_go_back_to_their_pool(share: bool, free_huge_pages: Path, tm
         assert machine.actual() == RAM
 
 
+TAKE_BACK = """fill 400; rm /tmp/fill; all=$(total); echo TOTAL
+until [ $(total) -lt $all ]; do sleep 0.2; done; echo GIVEN
+until [ $(total) = $all ]; do sleep 0.2; done; fill 400; echo FILLED"""
+
+
+@pytest.mark.parametrize("share", [False, True], ids=["private", "shared"])
+def test_a_guest_waits_for_huge_pages_that_somebody_else_has_by_now(
+    share: bool,  # noqa: FBT001
+    free_huge_pages: Path,
+    tmp_path: Path,
+) -> None:
+    number = free_huge_pages.with_name("nr_hugepages")
+    log = tmp_path / "log"
+    more = ("[log]", f'file = "{log}"')
+    with running(tmp_path, TAKE_BACK, *more, share=share, backing='path = "/dev/hugepages"') as machine:
+        machine.vmm.read_until(b"TOTAL")
+        machine.balloon(RAM // 2)
+        machine.vmm.read_until(b"GIVEN")
+        gone = int(free_huge_pages.read_text())
+        number.write_text(str(RAM // HUGE_PAGE - gone))
+        machine.qmp.call("balloon", value=RAM)
+        machine.wait(lambda: "it waits until one is free" in log.read_text())
+        assert machine.actual() < RAM
+        number.write_text(str(RAM // HUGE_PAGE))
+        machine.vmm.read_until(b"FILLED")
+        machine.wait(lambda: machine.actual() == RAM)
+
+    assert gone * HUGE_PAGE > RAM // 8
+    assert log.read_text().count("it waits") == 1
+
+
 def totals(machine: Machine) -> list[int]:
     """Return what the guest counted as its memory, in KiB."""
     machine.vmm.read_available()

@@ -6,7 +6,7 @@
  * fds are duplicated by the core; the caller keeps and closes its own. Pointers passed in are not kept after
  * return, guest memory (sv_mem_add) excepted. Handles are opaque and live until sv_vm_destroy.
  */
-#define SV_ABI_VERSION 5
+#define SV_ABI_VERSION 6
 
 struct sv_vm;
 struct sv_iothread;
@@ -120,8 +120,9 @@ int sv_virtio_id(struct sv_virtio *device);
  * this call it is private memory of the host's usual pages. Before the devices are made. */
 int sv_mem_kind(struct sv_vm *vm, uint64_t page_size, int shared);
 
-#define SV_EVENT_BALLOON      24 /* source: device; the guest's memory changed: see sv_balloon_read */
-#define SV_EVENT_BALLOON_KEPT 25 /* source: device; data[0]: errno of memory that the host refused; once */
+#define SV_EVENT_BALLOON       24 /* source: device; the guest's memory changed: see sv_balloon_read */
+#define SV_EVENT_BALLOON_KEPT  25 /* source: device; data[0]: errno of memory that the host refused; once */
+#define SV_EVENT_BALLOON_WAITS 26 /* source: device; the guest wants a page that the host has not; once */
 
 #define SV_BALLOON_STATS 10 /* VIRTIO 1.2, 5.5.6.4: tags 0 to 9 */
 

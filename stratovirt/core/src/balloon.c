@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #define VIRTIO_ID_BALLOON 5 /* VIRTIO 1.2, 5 */
 
@@ -10,6 +12,11 @@ enum role { INFLATE, DEFLATE, STATS, REPORTING, NO_ROLE };
 
 /* Requests that are served before the other devices of the thread have a turn. */
 #define REQUESTS_PER_TURN 8
+
+/* How often the host is asked again for a page that it had not. */
+#define RETRY_NS 100000000
+
+enum outcome { SERVED, WAITS, NONSENSE };
 
 static uint32_t pages_of(uint64_t bytes)
 {
@@ -39,6 +46,17 @@ static void tell_refusal(struct balloon *balloon)
 	events_post(&balloon->device.vm->events, &event);
 }
 
+static void wait_for_pages(struct balloon *balloon)
+{
+	struct sv_event event = {.kind = SV_EVENT_BALLOON_WAITS, .source = balloon->device.id};
+
+	clock_arm(balloon->retry.fd, RETRY_NS);
+	if (balloon->wait_told)
+		return;
+	balloon->wait_told = true;
+	events_post(&balloon->device.vm->events, &event);
+}
+
 void balloon_signal(struct balloon *balloon, uint32_t queue)
 {
 	if (virtq_needs_notify(&balloon->device.queues[queue].ring))
@@ -62,18 +80,17 @@ static enum role role_of(const struct sv_virtio *device, uint32_t queue)
 	return device->features & VIRTIO_BALLOON_F_PAGE_REPORTING ? REPORTING : NO_ROLE;
 }
 
-/* False when the driver asks for more than it may. */
-static bool take_pages(struct balloon *balloon, const struct chain *chain, bool inflate)
+static enum outcome take_pages(struct balloon *balloon, const struct chain *chain, bool inflate)
 {
 	struct span pfns = span_of(chain->iov, chain->readable);
 
-	if (pfns.bytes > BALLOON_MAX_PFNS * sizeof(uint32_t))
-		return false;
+	if (pfns.bytes > BALLOON_MAX_PFNS * sizeof(uint32_t)) /* more than a driver may ask for */
+		return NONSENSE;
 	if (inflate)
 		balloon_memory_inflate(&balloon->memory, &pfns);
-	else
-		balloon_memory_deflate(&balloon->memory, &pfns);
-	return true;
+	else if (!balloon_memory_deflate(&balloon->memory, &pfns))
+		return WAITS;
+	return SERVED;
 }
 
 /* VIRTIO 1.2, 5.5.6.7: the buffers themselves are the free memory. */
@@ -85,22 +102,24 @@ static void take_reported(struct balloon *balloon, const struct chain *chain)
 		balloon_memory_give(&balloon->memory, free_ranges[i].iov_base, free_ranges[i].iov_len);
 }
 
-static bool serve(struct balloon *balloon, uint32_t queue, const struct chain *chain)
+static enum outcome serve(struct balloon *balloon, uint32_t queue, const struct chain *chain)
 {
 	struct virtq *ring = &balloon->device.queues[queue].ring;
 	enum role role = role_of(&balloon->device, queue);
+	enum outcome outcome = SERVED;
 
 	if (role == STATS) {
 		balloon_stats_take(balloon, chain);
-		return true;
+		return SERVED;
 	}
 	if (role == REPORTING)
 		take_reported(balloon, chain);
-	else if (role != NO_ROLE && !take_pages(balloon, chain, role == INFLATE))
-		return false;
+	else if (role != NO_ROLE)
+		outcome = take_pages(balloon, chain, role == INFLATE);
 	tell_refusal(balloon);
-	virtq_push(ring, chain->head, 0);
-	return true;
+	if (outcome == SERVED)
+		virtq_push(ring, chain->head, 0);
+	return outcome;
 }
 
 /* True when the ring is empty; else something else calls process() again, or a reset does away with it. */
@@ -117,9 +136,19 @@ static bool serve_some(struct balloon *balloon, uint32_t queue)
 		result = virtq_pop(ring, &chain);
 		if (result == VQ_EMPTY)
 			return true;
-		if (result == VQ_BROKEN || !serve(balloon, queue, &chain)) {
-			virtio_broken(&balloon->device, queue,
-				      result == VQ_BROKEN ? ring->error : VIRTQ_TOO_LARGE);
+		if (result == VQ_BROKEN) {
+			virtio_broken(&balloon->device, queue, ring->error);
+			return false;
+		}
+		switch (serve(balloon, queue, &chain)) {
+		case SERVED:
+			break;
+		case WAITS: /* with those behind it */
+			virtq_unpop(ring);
+			wait_for_pages(balloon);
+			return false;
+		case NONSENSE:
+			virtio_broken(&balloon->device, queue, VIRTQ_TOO_LARGE);
 			return false;
 		}
 	}
@@ -138,6 +167,18 @@ static void process(struct sv_virtio *device, uint32_t queue)
 		drained = serve_some(balloon, queue);
 	} while (drained && virtq_enable_notification(ring));
 	balloon_signal(balloon, queue);
+}
+
+static void on_retry(void *context, uint32_t epoll_events)
+{
+	struct balloon *balloon = context;
+	uint64_t expired;
+
+	(void)epoll_events;
+	if (read(balloon->retry.fd, &expired, sizeof(expired)) < 0)
+		return; /* armed anew meanwhile */
+	if (balloon->device.queues[DEFLATE_QUEUE].runs)
+		process(&balloon->device, DEFLATE_QUEUE);
 }
 
 /* On a vCPU thread. Only `actual` is the driver's to write, and it is no more than there is. */
@@ -188,6 +229,8 @@ static void stop(struct sv_virtio *device, uint32_t queue)
 static void destroy(struct balloon *balloon)
 {
 	balloon_memory_close(&balloon->memory);
+	if (balloon->retry.fd >= 0)
+		close(balloon->retry.fd);
 	balloon_stats_close(balloon);
 	free(balloon);
 }
@@ -217,12 +260,21 @@ static uint64_t features_of(const struct balloon *balloon, const struct sv_ballo
 	return features;
 }
 
+static int open_retry(struct balloon *balloon, struct sv_iothread *io)
+{
+	balloon->retry.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	return balloon->retry.fd < 0 ? -errno : iothread_add(io, &balloon->retry, EPOLLIN);
+}
+
 static int set_up(struct balloon *balloon, struct sv_vm *vm, struct sv_iothread *io)
 {
 	int error = balloon_stats_open(balloon, io);
 
+	balloon->retry = (struct io_source){-1, on_retry, balloon};
 	if (error == 0)
 		error = balloon_memory_open(&balloon->memory, vm);
+	if (error == 0 && balloon->memory.inflated)
+		error = open_retry(balloon, io);
 	for (uint32_t i = 0; i < vm->memory.count; i++)
 		balloon->ram += vm->memory.regions[i].size;
 	return error;

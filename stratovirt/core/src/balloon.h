@@ -10,6 +10,7 @@
 #ifndef SV_BALLOON_H
 #define SV_BALLOON_H
 
+#include "clock.h"
 #include "iov.h"
 #include "virtio.h"
 
@@ -69,6 +70,8 @@ struct balloon {
 	/* the I/O thread's */
 	struct balloon_memory memory;
 	bool refusal_told;
+	bool wait_told;
+	struct io_source retry; /* it is time to look for pages that a guest waits for */
 	struct io_source timer; /* it is time to ask for statistics */
 	bool stats_held;        /* a buffer of the driver waits for that */
 	uint16_t stats_head;
@@ -91,7 +94,9 @@ void balloon_memory_begin(struct balloon_memory *memory, bool is_told);
 /* Takes a list of page numbers, 32 bits each, and gives the host what it can; those that are no guest memory
  * count for nothing. */
 void balloon_memory_inflate(struct balloon_memory *memory, struct span *pfns);
-void balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns);
+/* Takes back what the host has been given of a list. False when it has no page for it now: the list is to be
+ * tried again, as a whole, before the guest hears that it may use the pages. */
+bool balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns);
 /* Gives the host the whole pages inside a range of guest memory. */
 void balloon_memory_give(struct balloon_memory *memory, void *host, uint64_t length);
 

@@ -162,8 +162,25 @@ static void *host_page(const struct balloon_memory *memory, uint32_t pfn, uint64
 	return guestmem_slice(memory->mem, gpa - inside, memory->page_size);
 }
 
-/* Gives each host page that the chunk has completed. */
-static void give_host_pages(struct balloon_memory *memory, uint32_t count)
+static bool give_host_page(struct balloon_memory *memory, void *host)
+{
+	balloon_memory_give(memory, host, memory->page_size);
+	return true;
+}
+
+/* Has the host find the page while the guest waits for our answer: where it finds none, the guest's first
+ * access would end the machine. False when there is none now.
+ */
+static bool take_back_host_page(struct balloon_memory *memory, void *host)
+{
+	/* EINVAL: Linux before 5.14 cannot, and the first access has to do. */
+	return madvise(host, memory->page_size, MADV_POPULATE_WRITE) == 0 ||
+	       (errno != EFAULT && errno != ENOMEM);
+}
+
+/* Calls on each host page of which the chunk names a part and all is in the balloon, until a call fails. */
+static bool on_host_pages(struct balloon_memory *memory, uint32_t count,
+			  bool (*call)(struct balloon_memory *memory, void *host))
 {
 	uint64_t parts = memory->page_size / BALLOON_PAGE;
 	uint64_t seen = 0; /* numbers below it were looked at: they are sorted */
@@ -177,10 +194,11 @@ static void give_host_pages(struct balloon_memory *memory, uint32_t count)
 		host = host_page(memory, memory->chunk[i], &first);
 		if (!host)
 			continue;
-		if (are_inflated(memory, first, parts))
-			balloon_memory_give(memory, host, memory->page_size);
+		if (are_inflated(memory, first, parts) && !call(memory, host))
+			return false;
 		seen = first + parts;
 	}
+	return true;
 }
 
 static void set_bits(struct balloon_memory *memory, uint32_t count, bool value)
@@ -211,18 +229,23 @@ void balloon_memory_inflate(struct balloon_memory *memory, struct span *pfns)
 			continue;
 		}
 		set_bits(memory, count, true);
-		give_host_pages(memory, count);
+		on_host_pages(memory, count, give_host_page);
 		if (!memory->is_told)
 			set_bits(memory, count, false);
 	}
 }
 
-void balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns)
+bool balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns)
 {
 	uint32_t count;
 
 	if (!memory->inflated)
-		return; /* the host gives a new page when the guest touches it */
-	while ((count = take_chunk(memory, pfns)) > 0)
+		return true; /* the host gives a new page when the guest touches it */
+	while ((count = take_chunk(memory, pfns)) > 0) {
+		sort(memory->chunk, count);
+		if (!on_host_pages(memory, count, take_back_host_page))
+			return false;
 		set_bits(memory, count, false);
+	}
+	return true;
 }

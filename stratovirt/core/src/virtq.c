@@ -216,6 +216,11 @@ enum virtq_result virtq_pop(struct virtq *q, struct chain *chain)
 	return VQ_CHAIN;
 }
 
+void virtq_unpop(struct virtq *q)
+{
+	q->next_avail--;
+}
+
 void virtq_put(struct virtq *q, uint16_t head, uint32_t written)
 {
 	struct virtq_used_elem elem = {.id = head, .len = written};

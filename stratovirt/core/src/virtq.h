@@ -87,6 +87,8 @@ void virtq_stop(struct virtq *q);
 
 /* Takes the next chain off the ring; a queue that is not started is empty. */
 enum virtq_result virtq_pop(struct virtq *q, struct chain *chain);
+/* Undoes the last virtq_pop(), which gave a chain: it is the next one again. */
+void virtq_unpop(struct virtq *q);
 /* Gives a chain back; `written` bytes of it are new. Nothing happens on a broken or stopped queue. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 /* The same in two steps, for chains that the driver has to find all at once. */
