@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stratovirt.control.qmp.events import Event
     from stratovirt.control.qmp.server import Server
 
-SEVERE = ("io-error", "host-error")  # what the guest wanted did not happen
+SEVERE = ("io-error", "host-error", "balloon-waits")  # what the guest wanted did not happen
 STEP = "serve the machine"
 DRAIN_S = 1.0  # how long a client can take to read the last words
 
