@@ -64,7 +64,7 @@ bench: core ## measure the promises against QEMU; writes build/bench.json
 bench-guest: core assets ## measure Linux guests beside QEMU's microvm, where Linux guests run
 	@$(RIG) packages bench
 	@$(BIN)/python -m tests.bench.peers
-	@status=0; for part in disks cards idle; do \
+	@status=0; for part in boot disks cards idle; do \
 		$(RIG) linux --cpus 2 --writable build --timeout 1500 -- \
 			$(BIN)/python -m tests.bench $$part --runs 5 || status=1; \
 	done; exit $$status

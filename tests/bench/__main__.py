@@ -1,4 +1,4 @@
-"""python -m tests.bench [startup|core|disks|cards|idle]...: print the table and write build/bench.json."""
+"""python -m tests.bench [startup|core|boot|disks|cards|idle]...: prints a table, writes build/bench.json."""
 
 from __future__ import annotations
 
@@ -96,8 +96,14 @@ def guest(part: str) -> Callable[[int], list[Row]]:
     def rows(runs: int) -> list[Row]:
         from tests.bench import guest as measured
 
-        measure = {"disks": measured.disks, "cards": measured.cards, "idle": measured.idle}[part]
-        return [figure(name, unit, values) for name, unit, values in measure(min(runs, measured.RUNS))]
+        measure = {
+            "boot": measured.boots,
+            "disks": measured.disks,
+            "cards": measured.cards,
+            "idle": measured.idle,
+        }
+        found = measure[part](min(runs, measured.RUNS))
+        return [figure(name, unit, values) for name, unit, values in found]
 
     return rows
 
@@ -106,6 +112,7 @@ def guest(part: str) -> Callable[[int], list[Row]]:
 KINDS = {
     "startup": startup,
     "core": core,
+    "boot": guest("boot"),
     "disks": guest("disks"),
     "cards": guest("cards"),
     "idle": guest("idle"),

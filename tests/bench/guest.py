@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Rows = list[tuple[str, str, list[tuple[float, float]]]]
 
 RUNS = 5
+BOOTS = 4  # for each of them
 SECONDS = 1.5
 TIMEOUT_S = 60  # a run needs 15
 ATTEMPTS = 3
@@ -74,22 +75,27 @@ class Load:
         self.qemu = qemu
 
 
+def boots(runs: int) -> Rows:
+    """Return what the boot of a guest without disk and card takes: a short run, so there are more of them."""
+    with _place() as place:
+        programs.initrd_with(SMALL[1], place / "initrd")
+        return _rows(_pairs([Load("", "true")], place, BOOTS * runs))
+
+
 def disks(runs: int) -> Rows:
-    """Return what the disks' requests take, and the boot of their guests."""
+    """Return what the disks' requests take."""
     with _place() as place:
         programs.initrd_with(SMALL[1], place / "initrd", "disk_load")
         image = place / "disk"
         image.write_bytes(os.urandom(1 << 20) * IMAGE_MIB)
-        return _rows(_pairs(_disks(image), place, runs))
+        return _rows(_only("disk", _pairs(_disks(image), place, runs)))
 
 
 def cards(runs: int) -> Rows:
     """Return what the cards' streams and round trips take."""
     with _place() as place, tap():
         programs.initrd_with(SMALL[1], place / "initrd", "net_load", more=programs.from_host("iperf3"))
-        found = _pairs(_cards(), place, runs)
-        # A larger initramfs takes longer to unpack: the boot is the disks' figure.
-        return _rows({name: values for name, values in found.items() if name.startswith("net")})
+        return _rows(_only("net", _pairs(_cards(), place, runs)))
 
 
 def idle(_runs: int) -> Rows:
@@ -122,6 +128,10 @@ def _pairs(loads: Iterable[Load], place: Path, runs: int) -> Pairs:
                 label = f"{name}, {load.variant}" if name.startswith(("disk", "net")) else name
                 found.setdefault(label, []).append((both[ours][name], both[qemu][name]))
     return found
+
+
+def _only(kind: str, found: Pairs) -> Pairs:
+    return {name: values for name, values in found.items() if name.startswith(kind)}
 
 
 def _rows(found: Pairs) -> Rows:
