@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tests.bench import peers
 from tests.guest import tiny
-from tests.guest.counts import private_kib
+from tests.guest.counts import private_kib, resident_kib
 from tests.guest.vmm import Qmp
 
 if TYPE_CHECKING:
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 TIMEOUT_S = 30
 
 
-def start_once(command: CommandLine) -> tuple[float, float]:
-    """Return milliseconds to the first serial byte, and private MiB without guest RAM once QMP answered."""
+class Start(NamedTuple):
+    """Of one start: how long until the first serial byte, and memory without guest RAM once QMP answered."""
+
+    milliseconds: float
+    private_mib: float
+    resident_mib: float
+
+
+def start_once(command: CommandLine) -> Start:
+    """Start a tiny guest, and end it."""
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder, "qmp")
         words = command(tiny.build_pvh("pvh_hello"), socket)
@@ -34,17 +42,17 @@ def start_once(command: CommandLine) -> tuple[float, float]:
                 byte = os.read(process.stdout.fileno(), 1)
                 milliseconds = (time.perf_counter() - begin) * 1e3
                 assert byte == b"!", f"{words[0]} said {byte!r}"
-                memory = _private_once_qmp_answers(process.pid, socket)
+                memory = _memory_once_qmp_answers(process.pid, socket)
             finally:
                 process.kill()
-        return milliseconds, memory
+        return Start(milliseconds, *memory)
 
 
-def _private_once_qmp_answers(pid: int, socket: Path) -> float:
+def _memory_once_qmp_answers(pid: int, socket: Path) -> tuple[float, float]:
     qmp = Qmp(socket, time.monotonic() + TIMEOUT_S)
     qmp.call("qmp_capabilities")
     qmp.call("query-status")
-    memory = private_kib(pid) / 1024
+    memory = private_kib(pid) / 1024, resident_kib(pid) / 1024
     qmp.close()
     return memory
 
@@ -59,13 +67,13 @@ def run_once(words: list[str]) -> float:
 class Round(NamedTuple):
     """One of each, after another."""
 
-    ours: tuple[float, float]
-    profile: tuple[float, float]
-    qemu: tuple[float, float]
+    ours: Start
+    profile: Start
+    qemu: Start
     bare: float  # the interpreter that does nothing
     check: float
-    grouped: tuple[float, float]
-    one_by_one: tuple[float, float]
+    grouped: Start
+    one_by_one: Start
 
 
 def rounds(count: int) -> list[Round]:

@@ -30,15 +30,28 @@ def sleeps(pid: int) -> dict[str, int]:
     return found
 
 
+PRIVATE = frozenset({"Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"})
+RESIDENT = frozenset({"Rss:", "Private_Hugetlb:"})
+
+
 def private_kib(pid: int) -> int:
     """Return the private memory without the guest's."""
+    return _kib(pid, PRIVATE)
+
+
+def resident_kib(pid: int) -> int:
+    """Return what would be private memory if no other process had the same files, without the guest's."""
+    return _kib(pid, RESIDENT)
+
+
+def _kib(pid: int, kinds: frozenset[str]) -> int:
     total, counts = 0, True
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         first, *rest = line.split()
         if "-" in first and not first.endswith(":"):
             start, end = (int(word, 16) for word in first.split("-"))
             counts = end - start < GUEST_SIZE
-        elif first in {"Private_Clean:", "Private_Dirty:", "Private_Hugetlb:"} and counts:
+        elif first in kinds and counts:
             total += int(rest[0])
     return total
 
