@@ -26,11 +26,12 @@ static struct balloon_driver huge(uint64_t features)
 /* Sends the deflation of the large page at VICTIMS, without waiting for the answer. */
 static void ask_back(struct balloon_driver *b)
 {
-	uint32_t *list = ram_at(b, LIST);
+	uint64_t own = LIST + MIB; /* it is read again when it is tried again */
+	uint32_t *list = ram_at(b, own);
 
 	for (uint32_t i = 0; i < 512; i++)
 		list[i] = PFN(VICTIMS) + i;
-	balloon_desc(b, DEFLATE_QUEUE, 0, (struct desc){.addr = LIST, .len = 4 * 512});
+	balloon_desc(b, DEFLATE_QUEUE, 0, (struct desc){.addr = own, .len = 4 * 512});
 	balloon_put(b, DEFLATE_QUEUE, 0);
 	settle(&b->d);
 }
@@ -65,6 +66,38 @@ static void a_driver_waits_for_a_large_page_that_the_host_has_not(void)
 	balloon_close(&b);
 }
 
+static void each_wait_is_told(void)
+{
+	struct balloon_driver b = huge(ALL_FEATURES);
+
+	for (int i = 0; i < 2; i++) {
+		send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
+		lack = EFAULT;
+		ask_back(&b);
+		EQUAL(next_event(&b.d).kind, SV_EVENT_BALLOON_WAITS);
+		lack = 0;
+		balloon_settle(&b, DEFLATE_QUEUE);
+	}
+	EQUAL(next_event(&b.d).kind, 0);
+	balloon_close(&b);
+}
+
+static void requests_before_the_one_that_waits_are_answered(void)
+{
+	struct balloon_driver b = huge(ALL_FEATURES);
+
+	send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
+	lack = EFAULT;
+	send_range(&b, DEFLATE_QUEUE, VICTIMS + HUGE, 1); /* is not in the balloon */
+	ask_back(&b);
+	EQUAL(next_event(&b.d).kind, SV_EVENT_BALLOON_WAITS);
+	EQUAL(balloon_used(&b, DEFLATE_QUEUE), 1);
+	lack = 0;
+	balloon_settle(&b, DEFLATE_QUEUE);
+	EQUAL(balloon_used(&b, DEFLATE_QUEUE), 2);
+	balloon_close(&b);
+}
+
 static void a_driver_that_waits_can_be_reset(void)
 {
 	struct balloon_driver b = huge(ALL_FEATURES);
@@ -74,9 +107,32 @@ static void a_driver_that_waits_can_be_reset(void)
 	ask_back(&b);
 	EQUAL(next_event(&b.d).kind, SV_EVENT_BALLOON_WAITS);
 	balloon_start(&b, ALL_FEATURES);
+	send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
+	ask_back(&b); /* waits anew, with what its predecessor left of the timer */
+	EQUAL(next_event(&b.d).kind, SV_EVENT_BALLOON_WAITS);
+	EQUAL(balloon_used(&b, DEFLATE_QUEUE), 0);
 	lack = 0;
-	send_range(&b, DEFLATE_QUEUE, VICTIMS, 512);
-	EQUAL(balloon_used(&b, DEFLATE_QUEUE), 1);
+	balloon_settle(&b, DEFLATE_QUEUE);
+	EQUAL(kept_pages(&b, VICTIMS, HUGE), 512);
+	balloon_close(&b);
+}
+
+/* More in one list than is taken back in one turn: each turn takes up where the last one was. */
+static void a_long_list_takes_several_turns(void)
+{
+	struct balloon_driver b = huge(ALL_FEATURES);
+	uint64_t length = 2 * BALLOON_TAKEN_MOST;
+	uint64_t own = LIST + MIB;
+	uint32_t *list = ram_at(&b, own);
+
+	for (uint32_t i = 0; i < length / PAGE; i++)
+		list[i] = PFN(VICTIMS) + i;
+	for (uint32_t queue = INFLATE_QUEUE; queue <= DEFLATE_QUEUE; queue++) {
+		balloon_desc(&b, queue, 0, (struct desc){.addr = own, .len = (uint32_t)(length / PAGE) * 4});
+		balloon_put(&b, queue, 0);
+		balloon_settle(&b, queue);
+		EQUAL(kept_pages(&b, VICTIMS, length), queue == INFLATE_QUEUE ? 0 : length / PAGE);
+	}
 	balloon_close(&b);
 }
 
@@ -96,7 +152,10 @@ int main(int argc, char **argv)
 {
 	RUN(a_large_page_is_there_again_before_the_driver_hears_that_it_may_use_it);
 	RUN(a_driver_waits_for_a_large_page_that_the_host_has_not);
+	RUN(each_wait_is_told);
+	RUN(requests_before_the_one_that_waits_are_answered);
 	RUN(a_driver_that_waits_can_be_reset);
+	RUN(a_long_list_takes_several_turns);
 	RUN(a_host_that_cannot_look_for_pages_leaves_it_to_the_first_access);
 	return 0;
 }

@@ -173,10 +173,13 @@ def test_a_guest_waits_for_huge_pages_that_somebody_else_has_by_now(
         machine.balloon(RAM // 2)
         machine.vmm.read_until(b"GIVEN")
         gone = int(free_huge_pages.read_text())
+        if not share and int(free_huge_pages.with_name("resv_hugepages").read_text()) >= gone:
+            pytest.skip("this Linux keeps the pages for whom they were: nobody else gets them")
         number.write_text(str(RAM // HUGE_PAGE - gone))
         machine.qmp.call("balloon", value=RAM)
         machine.wait(lambda: "it waits until one is free" in log.read_text())
         assert machine.actual() < RAM
+        Path("/proc/sys/vm/compact_memory").write_text("1")
         number.write_text(str(RAM // HUGE_PAGE))
         machine.vmm.read_until(b"FILLED")
         machine.wait(lambda: machine.actual() == RAM)

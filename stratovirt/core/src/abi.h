@@ -122,7 +122,7 @@ int sv_mem_kind(struct sv_vm *vm, uint64_t page_size, int shared);
 
 #define SV_EVENT_BALLOON       24 /* source: device; the guest's memory changed: see sv_balloon_read */
 #define SV_EVENT_BALLOON_KEPT  25 /* source: device; data[0]: errno of memory that the host refused; once */
-#define SV_EVENT_BALLOON_WAITS 26 /* source: device; the guest wants a page that the host has not; once */
+#define SV_EVENT_BALLOON_WAITS 26 /* source: device; the guest wants a page that the host has not now */
 
 #define SV_BALLOON_STATS 10 /* VIRTIO 1.2, 5.5.6.4: tags 0 to 9 */
 

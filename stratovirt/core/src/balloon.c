@@ -13,10 +13,11 @@ enum role { INFLATE, DEFLATE, STATS, REPORTING, NO_ROLE };
 /* Requests that are served before the other devices of the thread have a turn. */
 #define REQUESTS_PER_TURN 8
 
-/* How often the host is asked again for a page that it had not. */
-#define RETRY_NS 100000000
+/* When the host is asked again for a page that it had not: each time later, since it may search for long. */
+#define RETRY_FIRST_NS 100000000
+#define RETRY_LAST_NS  1600000000
 
-enum outcome { SERVED, WAITS, NONSENSE };
+enum outcome { SERVED, GOES_ON, WAITS, NONSENSE };
 
 static uint32_t pages_of(uint64_t bytes)
 {
@@ -50,11 +51,11 @@ static void wait_for_pages(struct balloon *balloon)
 {
 	struct sv_event event = {.kind = SV_EVENT_BALLOON_WAITS, .source = balloon->device.id};
 
-	clock_arm(balloon->retry.fd, RETRY_NS);
-	if (balloon->wait_told)
-		return;
-	balloon->wait_told = true;
-	events_post(&balloon->device.vm->events, &event);
+	if (balloon->wait_ns == 0) {
+		balloon->wait_ns = RETRY_FIRST_NS;
+		events_post(&balloon->device.vm->events, &event);
+	}
+	clock_arm(balloon->retry.fd, balloon->wait_ns);
 }
 
 void balloon_signal(struct balloon *balloon, uint32_t queue)
@@ -86,11 +87,19 @@ static enum outcome take_pages(struct balloon *balloon, const struct chain *chai
 
 	if (pfns.bytes > BALLOON_MAX_PFNS * sizeof(uint32_t)) /* more than a driver may ask for */
 		return NONSENSE;
-	if (inflate)
+	if (inflate) {
 		balloon_memory_inflate(&balloon->memory, &pfns);
-	else if (!balloon_memory_deflate(&balloon->memory, &pfns))
+		return SERVED;
+	}
+	switch (balloon_memory_deflate(&balloon->memory, &pfns)) {
+	case BALLOON_LACKS:
 		return WAITS;
-	return SERVED;
+	case BALLOON_MORE:
+		return GOES_ON;
+	default:
+		balloon->wait_ns = 0;
+		return SERVED;
+	}
 }
 
 /* VIRTIO 1.2, 5.5.6.7: the buffers themselves are the free memory. */
@@ -127,6 +136,7 @@ static bool serve_some(struct balloon *balloon, uint32_t queue)
 {
 	struct virtq *ring = &balloon->device.queues[queue].ring;
 
+	balloon->memory.taken = 0;
 	for (int i = 0; i < REQUESTS_PER_TURN; i++) {
 		struct chain chain = {.iov = balloon->iov, .capacity = BALLOON_IOV_MAX};
 		enum virtq_result result;
@@ -143,6 +153,10 @@ static bool serve_some(struct balloon *balloon, uint32_t queue)
 		switch (serve(balloon, queue, &chain)) {
 		case SERVED:
 			break;
+		case GOES_ON:
+			virtq_unpop(ring);
+			virtio_process_later(&balloon->device, queue);
+			return false;
 		case WAITS: /* with those behind it */
 			virtq_unpop(ring);
 			wait_for_pages(balloon);
@@ -177,6 +191,8 @@ static void on_retry(void *context, uint32_t epoll_events)
 	(void)epoll_events;
 	if (read(balloon->retry.fd, &expired, sizeof(expired)) < 0)
 		return; /* armed anew meanwhile */
+	if (balloon->wait_ns < RETRY_LAST_NS)
+		balloon->wait_ns *= 2;
 	if (balloon->device.queues[DEFLATE_QUEUE].runs)
 		process(&balloon->device, DEFLATE_QUEUE);
 }
@@ -221,6 +237,8 @@ static void stop(struct sv_virtio *device, uint32_t queue)
 
 	if (queue == INFLATE_QUEUE)
 		atomic_store(&balloon->active, false);
+	else if (queue == DEFLATE_QUEUE)
+		balloon->wait_ns = 0;
 	else if (queue == STATS_QUEUE)
 		balloon_stats_stop(balloon);
 }

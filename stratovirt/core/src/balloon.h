@@ -30,6 +30,15 @@
 #define VIRTIO_BALLOON_F_DEFLATE_ON_OOM ((uint64_t)1 << 2)
 #define VIRTIO_BALLOON_F_PAGE_REPORTING ((uint64_t)1 << 5)
 
+/* Bytes that are taken back in one turn, or one page more: the host clears them. */
+#define BALLOON_TAKEN_MOST ((uint64_t)4 << 20)
+
+enum balloon_taken {
+	BALLOON_TAKEN, /* all is there */
+	BALLOON_MORE,  /* enough for this turn */
+	BALLOON_LACKS, /* the host has no page now */
+};
+
 /* VIRTIO 1.2, 5.5.2. There is no free page hinting, so a driver finds the reporting queue at 4 when it goes
  * by the specification, and at 3 when it counts only the queues that are there, as Linux does: both are it.
  */
@@ -48,6 +57,7 @@ struct balloon_memory {
 	/* The driver tells before it takes a page out (MUST_TELL_HOST), so bits stay true from one request to
 	 * the next. */
 	bool is_told;
+	uint64_t taken; /* bytes, in this turn */
 	uint32_t chunk[BALLOON_CHUNK];
 };
 
@@ -70,7 +80,7 @@ struct balloon {
 	/* the I/O thread's */
 	struct balloon_memory memory;
 	bool refusal_told;
-	bool wait_told;
+	uint64_t wait_ns;       /* for the next look; 0: nobody waits */
 	struct io_source retry; /* it is time to look for pages that a guest waits for */
 	struct io_source timer; /* it is time to ask for statistics */
 	bool stats_held;        /* a buffer of the driver waits for that */
@@ -94,9 +104,9 @@ void balloon_memory_begin(struct balloon_memory *memory, bool is_told);
 /* Takes a list of page numbers, 32 bits each, and gives the host what it can; those that are no guest memory
  * count for nothing. */
 void balloon_memory_inflate(struct balloon_memory *memory, struct span *pfns);
-/* Takes back what the host has been given of a list. False when it has no page for it now: the list is to be
- * tried again, as a whole, before the guest hears that it may use the pages. */
-bool balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns);
+/* Takes back what the host has been given of a list. Unless all is there, the list is to be tried again, as a
+ * whole, before the guest hears that it may use the pages. */
+enum balloon_taken balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns);
 /* Gives the host the whole pages inside a range of guest memory. */
 void balloon_memory_give(struct balloon_memory *memory, void *host, uint64_t length);
 

@@ -162,25 +162,8 @@ static void *host_page(const struct balloon_memory *memory, uint32_t pfn, uint64
 	return guestmem_slice(memory->mem, gpa - inside, memory->page_size);
 }
 
-static bool give_host_page(struct balloon_memory *memory, void *host)
-{
-	balloon_memory_give(memory, host, memory->page_size);
-	return true;
-}
-
-/* Has the host find the page while the guest waits for our answer: where it finds none, the guest's first
- * access would end the machine. False when there is none now.
- */
-static bool take_back_host_page(struct balloon_memory *memory, void *host)
-{
-	/* EINVAL: Linux before 5.14 cannot, and the first access has to do. */
-	return madvise(host, memory->page_size, MADV_POPULATE_WRITE) == 0 ||
-	       (errno != EFAULT && errno != ENOMEM);
-}
-
-/* Calls on each host page of which the chunk names a part and all is in the balloon, until a call fails. */
-static bool on_host_pages(struct balloon_memory *memory, uint32_t count,
-			  bool (*call)(struct balloon_memory *memory, void *host))
+/* Gives each host page that the chunk has completed. */
+static void give_host_pages(struct balloon_memory *memory, uint32_t count)
 {
 	uint64_t parts = memory->page_size / BALLOON_PAGE;
 	uint64_t seen = 0; /* numbers below it were looked at: they are sorted */
@@ -194,17 +177,54 @@ static bool on_host_pages(struct balloon_memory *memory, uint32_t count,
 		host = host_page(memory, memory->chunk[i], &first);
 		if (!host)
 			continue;
-		if (are_inflated(memory, first, parts) && !call(memory, host))
-			return false;
+		if (are_inflated(memory, first, parts))
+			balloon_memory_give(memory, host, memory->page_size);
 		seen = first + parts;
 	}
-	return true;
+}
+
+/* Has the host find the page while the guest waits for our answer: where it finds none, the guest's first
+ * access would end the machine. False when there is none now.
+ */
+static bool take_back_host_page(struct balloon_memory *memory, void *host)
+{
+	if (madvise(host, memory->page_size, MADV_POPULATE_WRITE) == 0)
+		return true;
+	/* What else there is (EINVAL: Linux before 5.14) waiting does not mend, and the first access has to
+	 * do.
+	 */
+	return errno != EFAULT && errno != ENOMEM && errno != EINTR && errno != EAGAIN;
 }
 
 static void set_bits(struct balloon_memory *memory, uint32_t count, bool value)
 {
 	for (uint32_t i = 0; i < count; i++)
 		set_bit(memory, memory->chunk[i], value);
+}
+
+/* Takes back the host pages of which the sorted chunk names a part, and forgets those parts. */
+static enum balloon_taken take_back(struct balloon_memory *memory, uint32_t count)
+{
+	uint64_t parts = memory->page_size / BALLOON_PAGE;
+
+	for (uint32_t i = 0; i < count;) {
+		uint64_t first = memory->chunk[i];
+		uint64_t end = first + 1;
+		void *host = host_page(memory, memory->chunk[i], &first);
+
+		if (host)
+			end = first + parts;
+		if (host && are_inflated(memory, first, parts)) {
+			if (memory->taken >= BALLOON_TAKEN_MOST)
+				return BALLOON_MORE;
+			if (!take_back_host_page(memory, host))
+				return BALLOON_LACKS;
+			memory->taken += memory->page_size;
+		}
+		for (; i < count && memory->chunk[i] < end; i++)
+			set_bit(memory, memory->chunk[i], false);
+	}
+	return BALLOON_TAKEN;
 }
 
 /* Copies the next numbers out of the guest's reach; a rest of less than one counts for nothing. */
@@ -229,23 +249,22 @@ void balloon_memory_inflate(struct balloon_memory *memory, struct span *pfns)
 			continue;
 		}
 		set_bits(memory, count, true);
-		on_host_pages(memory, count, give_host_page);
+		give_host_pages(memory, count);
 		if (!memory->is_told)
 			set_bits(memory, count, false);
 	}
 }
 
-bool balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns)
+enum balloon_taken balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns)
 {
+	enum balloon_taken taken = BALLOON_TAKEN;
 	uint32_t count;
 
 	if (!memory->inflated)
-		return true; /* the host gives a new page when the guest touches it */
-	while ((count = take_chunk(memory, pfns)) > 0) {
+		return BALLOON_TAKEN; /* the host gives a new page when the guest touches it */
+	while (taken == BALLOON_TAKEN && (count = take_chunk(memory, pfns)) > 0) {
 		sort(memory->chunk, count);
-		if (!on_host_pages(memory, count, take_back_host_page))
-			return false;
-		set_bits(memory, count, false);
+		taken = take_back(memory, count);
 	}
-	return true;
+	return taken;
 }

@@ -16,10 +16,6 @@
 #define SHARE_UNIT       ALIGNMENT
 #define LARGE_SHARE_UNIT (1u << 30)
 
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
-#endif
-
 /* What process_vm_readv() takes at once. */
 #define TOUCH_BATCH 512
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/types.h>
 
 #include "api.h"
@@ -18,6 +19,10 @@
 #include "events.h"
 #include "guestmem.h"
 #include "sandbox.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
 
 #define SV_MAX_VCPUS     254
 #define SV_MAX_IOTHREADS 9 /* the main one and eight by name */
