@@ -15,30 +15,35 @@ int madvise(void *address, size_t length, int advice)
 	return (int)syscall(SYS_madvise, address, length, advice);
 }
 
-static struct balloon_driver huge(uint64_t features)
+static struct balloon_driver huge(void)
 {
 	struct balloon_driver b = balloon_open(&(struct balloon_plan){.page_size = HUGE});
 
-	balloon_start(&b, features);
+	balloon_start(&b, ALL_FEATURES);
 	return b;
 }
 
-/* Sends the deflation of the large page at VICTIMS, without waiting for the answer. */
-static void ask_back(struct balloon_driver *b)
+/* Names the pages from VICTIMS to a queue, without waiting for the answer. */
+static void name_pages(struct balloon_driver *b, uint32_t queue, uint64_t length)
 {
 	uint64_t own = LIST + MIB; /* it is read again when it is tried again */
 	uint32_t *list = ram_at(b, own);
 
-	for (uint32_t i = 0; i < 512; i++)
+	for (uint32_t i = 0; i < length / PAGE; i++)
 		list[i] = PFN(VICTIMS) + i;
-	balloon_desc(b, DEFLATE_QUEUE, 0, (struct desc){.addr = own, .len = 4 * 512});
-	balloon_put(b, DEFLATE_QUEUE, 0);
+	balloon_desc(b, queue, 0, (struct desc){.addr = own, .len = (uint32_t)(length / PAGE) * 4});
+	balloon_put(b, queue, 0);
 	settle(&b->d);
+}
+
+static void ask_back(struct balloon_driver *b)
+{
+	name_pages(b, DEFLATE_QUEUE, HUGE);
 }
 
 static void a_large_page_is_there_again_before_the_driver_hears_that_it_may_use_it(void)
 {
-	struct balloon_driver b = huge(ALL_FEATURES);
+	struct balloon_driver b = huge();
 
 	send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
 	EQUAL(kept_pages(&b, VICTIMS, HUGE), 0);
@@ -49,7 +54,7 @@ static void a_large_page_is_there_again_before_the_driver_hears_that_it_may_use_
 
 static void a_driver_waits_for_a_large_page_that_the_host_has_not(void)
 {
-	struct balloon_driver b = huge(ALL_FEATURES);
+	struct balloon_driver b = huge();
 
 	send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
 	lack = EFAULT;
@@ -68,7 +73,7 @@ static void a_driver_waits_for_a_large_page_that_the_host_has_not(void)
 
 static void each_wait_is_told(void)
 {
-	struct balloon_driver b = huge(ALL_FEATURES);
+	struct balloon_driver b = huge();
 
 	for (int i = 0; i < 2; i++) {
 		send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
@@ -84,7 +89,7 @@ static void each_wait_is_told(void)
 
 static void requests_before_the_one_that_waits_are_answered(void)
 {
-	struct balloon_driver b = huge(ALL_FEATURES);
+	struct balloon_driver b = huge();
 
 	send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
 	lack = EFAULT;
@@ -100,7 +105,7 @@ static void requests_before_the_one_that_waits_are_answered(void)
 
 static void a_driver_that_waits_can_be_reset(void)
 {
-	struct balloon_driver b = huge(ALL_FEATURES);
+	struct balloon_driver b = huge();
 
 	send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
 	lack = ENOMEM;
@@ -117,28 +122,46 @@ static void a_driver_that_waits_can_be_reset(void)
 	balloon_close(&b);
 }
 
-/* More in one list than is taken back in one turn: each turn takes up where the last one was. */
-static void a_long_list_takes_several_turns(void)
+static void no_turn_takes_more_back_than_it_may(void)
 {
-	struct balloon_driver b = huge(ALL_FEATURES);
-	uint64_t length = 2 * BALLOON_TAKEN_MOST;
-	uint64_t own = LIST + MIB;
-	uint32_t *list = ram_at(&b, own);
+	static struct balloon_memory memory;
+	static uint32_t pfns[2 * BALLOON_TAKEN_MOST / PAGE];
+	struct balloon_driver b = huge();
+	struct iovec list[3] = {{pfns, sizeof(pfns)}, {pfns, sizeof(pfns)}, {pfns, sizeof(pfns)}};
+	struct span span = span_of(&list[0], 1);
 
-	for (uint32_t i = 0; i < length / PAGE; i++)
-		list[i] = PFN(VICTIMS) + i;
+	for (uint32_t i = 0; i < sizeof(pfns) / sizeof(pfns[0]); i++)
+		pfns[i] = PFN(VICTIMS) + i;
+	EQUAL(balloon_memory_open(&memory, b.d.vm), 0);
+	balloon_memory_begin(&memory, true);
+	balloon_memory_inflate(&memory, &span);
+	EQUAL(kept_pages(&b, VICTIMS, 2 * BALLOON_TAKEN_MOST), 0);
+	span = span_of(&list[1], 1);
+	EQUAL(balloon_memory_deflate(&memory, &span), BALLOON_MORE);
+	EQUAL(kept_pages(&b, VICTIMS, 2 * BALLOON_TAKEN_MOST), BALLOON_TAKEN_MOST / PAGE);
+	memory.taken = 0; /* the next turn */
+	span = span_of(&list[2], 1);
+	EQUAL(balloon_memory_deflate(&memory, &span), BALLOON_TAKEN);
+	EQUAL(kept_pages(&b, VICTIMS, 2 * BALLOON_TAKEN_MOST), 2 * BALLOON_TAKEN_MOST / PAGE);
+	balloon_memory_close(&memory);
+	balloon_close(&b);
+}
+
+static void a_list_that_takes_several_turns_is_answered(void)
+{
+	struct balloon_driver b = huge();
+
 	for (uint32_t queue = INFLATE_QUEUE; queue <= DEFLATE_QUEUE; queue++) {
-		balloon_desc(&b, queue, 0, (struct desc){.addr = own, .len = (uint32_t)(length / PAGE) * 4});
-		balloon_put(&b, queue, 0);
+		name_pages(&b, queue, 2 * BALLOON_TAKEN_MOST);
 		balloon_settle(&b, queue);
-		EQUAL(kept_pages(&b, VICTIMS, length), queue == INFLATE_QUEUE ? 0 : length / PAGE);
 	}
+	EQUAL(kept_pages(&b, VICTIMS, 2 * BALLOON_TAKEN_MOST), 2 * BALLOON_TAKEN_MOST / PAGE);
 	balloon_close(&b);
 }
 
 static void a_host_that_cannot_look_for_pages_leaves_it_to_the_first_access(void)
 {
-	struct balloon_driver b = huge(ALL_FEATURES);
+	struct balloon_driver b = huge();
 
 	send_range(&b, INFLATE_QUEUE, VICTIMS, 512);
 	lack = EINVAL;
@@ -155,7 +178,8 @@ int main(int argc, char **argv)
 	RUN(each_wait_is_told);
 	RUN(requests_before_the_one_that_waits_are_answered);
 	RUN(a_driver_that_waits_can_be_reset);
-	RUN(a_long_list_takes_several_turns);
+	RUN(no_turn_takes_more_back_than_it_may);
+	RUN(a_list_that_takes_several_turns_is_answered);
 	RUN(a_host_that_cannot_look_for_pages_leaves_it_to_the_first_access);
 	return 0;
 }

@@ -3,8 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 #define VIRTIO_ID_BALLOON 5 /* VIRTIO 1.2, 5 */
 
@@ -12,10 +10,6 @@ enum role { INFLATE, DEFLATE, STATS, REPORTING, NO_ROLE };
 
 /* Requests that are served before the other devices of the thread have a turn. */
 #define REQUESTS_PER_TURN 8
-
-/* When the host is asked again for a page that it had not: each time later, since it may search for long. */
-#define RETRY_FIRST_NS 100000000
-#define RETRY_LAST_NS  1600000000
 
 enum outcome { SERVED, GOES_ON, WAITS, NONSENSE };
 
@@ -45,17 +39,6 @@ static void tell_refusal(struct balloon *balloon)
 		return;
 	balloon->refusal_told = true;
 	events_post(&balloon->device.vm->events, &event);
-}
-
-static void wait_for_pages(struct balloon *balloon)
-{
-	struct sv_event event = {.kind = SV_EVENT_BALLOON_WAITS, .source = balloon->device.id};
-
-	if (balloon->wait_ns == 0) {
-		balloon->wait_ns = RETRY_FIRST_NS;
-		events_post(&balloon->device.vm->events, &event);
-	}
-	clock_arm(balloon->retry.fd, balloon->wait_ns);
 }
 
 void balloon_signal(struct balloon *balloon, uint32_t queue)
@@ -97,7 +80,7 @@ static enum outcome take_pages(struct balloon *balloon, const struct chain *chai
 	case BALLOON_MORE:
 		return GOES_ON;
 	default:
-		balloon->wait_ns = 0;
+		balloon_wait_end(balloon);
 		return SERVED;
 	}
 }
@@ -159,7 +142,7 @@ static bool serve_some(struct balloon *balloon, uint32_t queue)
 			return false;
 		case WAITS: /* with those behind it */
 			virtq_unpop(ring);
-			wait_for_pages(balloon);
+			balloon_wait_begin(balloon);
 			return false;
 		case NONSENSE:
 			virtio_broken(&balloon->device, queue, VIRTQ_TOO_LARGE);
@@ -181,20 +164,6 @@ static void process(struct sv_virtio *device, uint32_t queue)
 		drained = serve_some(balloon, queue);
 	} while (drained && virtq_enable_notification(ring));
 	balloon_signal(balloon, queue);
-}
-
-static void on_retry(void *context, uint32_t epoll_events)
-{
-	struct balloon *balloon = context;
-	uint64_t expired;
-
-	(void)epoll_events;
-	if (read(balloon->retry.fd, &expired, sizeof(expired)) < 0)
-		return; /* armed anew meanwhile */
-	if (balloon->wait_ns < RETRY_LAST_NS)
-		balloon->wait_ns *= 2;
-	if (balloon->device.queues[DEFLATE_QUEUE].runs)
-		process(&balloon->device, DEFLATE_QUEUE);
 }
 
 /* On a vCPU thread. Only `actual` is the driver's to write, and it is no more than there is. */
@@ -238,7 +207,7 @@ static void stop(struct sv_virtio *device, uint32_t queue)
 	if (queue == INFLATE_QUEUE)
 		atomic_store(&balloon->active, false);
 	else if (queue == DEFLATE_QUEUE)
-		balloon->wait_ns = 0;
+		balloon_wait_end(balloon);
 	else if (queue == STATS_QUEUE)
 		balloon_stats_stop(balloon);
 }
@@ -247,8 +216,7 @@ static void stop(struct sv_virtio *device, uint32_t queue)
 static void destroy(struct balloon *balloon)
 {
 	balloon_memory_close(&balloon->memory);
-	if (balloon->retry.fd >= 0)
-		close(balloon->retry.fd);
+	balloon_wait_close(balloon);
 	balloon_stats_close(balloon);
 	free(balloon);
 }
@@ -278,21 +246,14 @@ static uint64_t features_of(const struct balloon *balloon, const struct sv_ballo
 	return features;
 }
 
-static int open_retry(struct balloon *balloon, struct sv_iothread *io)
-{
-	balloon->retry.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	return balloon->retry.fd < 0 ? -errno : iothread_add(io, &balloon->retry, EPOLLIN);
-}
-
 static int set_up(struct balloon *balloon, struct sv_vm *vm, struct sv_iothread *io)
 {
 	int error = balloon_stats_open(balloon, io);
 
-	balloon->retry = (struct io_source){-1, on_retry, balloon};
 	if (error == 0)
 		error = balloon_memory_open(&balloon->memory, vm);
 	if (error == 0 && balloon->memory.inflated)
-		error = open_retry(balloon, io);
+		error = balloon_wait_open(balloon, io);
 	for (uint32_t i = 0; i < vm->memory.count; i++)
 		balloon->ram += vm->memory.regions[i].size;
 	return error;

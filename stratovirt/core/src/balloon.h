@@ -3,6 +3,7 @@
  *   balloon.c        the device: configuration, queues
  *   balloon_stats.c  statistics: the buffer that goes to and fro
  *   balloon_pages.c  guest memory: which of it the host may take, in as few system calls as it goes
+ *   balloon_wait.c   a request to take out pages that the host has not
  *
  * Queues run on the main I/O thread. The driver writes `actual` on a vCPU thread, and the control thread sets
  * the target and reads: what they share is atomic, or under a lock that is held for a copy only.
@@ -109,6 +110,13 @@ void balloon_memory_inflate(struct balloon_memory *memory, struct span *pfns);
 enum balloon_taken balloon_memory_deflate(struct balloon_memory *memory, struct span *pfns);
 /* Gives the host the whole pages inside a range of guest memory. */
 void balloon_memory_give(struct balloon_memory *memory, void *host, uint64_t length);
+
+/* balloon_wait.c; the first two for a device that is made, or is not used any more. */
+int balloon_wait_open(struct balloon *balloon, struct sv_iothread *io);
+void balloon_wait_close(struct balloon *balloon);
+/* The newest request of the deflate queue is in the ring again, to be looked at later. */
+void balloon_wait_begin(struct balloon *balloon);
+void balloon_wait_end(struct balloon *balloon);
 
 /* balloon_stats.c; the first two for a device that is made, or is not used any more. */
 int balloon_stats_open(struct balloon *balloon, struct sv_iothread *io);
