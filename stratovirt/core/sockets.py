@@ -19,7 +19,6 @@ from errno import (
     EPERM,
     EROFS,
 )
-from stat import S_ISSOCK
 
 from stratovirt.core import ffi, lib
 from stratovirt.errors import HostError
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from stratovirt.core._core import CData
 
+_KIND_MASK, _SOCKET = 0o170000, 0o140000  # stat's S_IFMT and S_IFSOCK: `stat` costs a module
 LONGEST_PATH = 107  # bytes; sockaddr_un of unix(7) has 108 with the final NUL
 BACKLOG = 128  # clients that can wait while another is served
 ATTEMPTS = 3  # how often somebody else may come first to a stale socket
@@ -153,7 +153,7 @@ def _remove_stale(path: str) -> None:
     found = _inode(path)
     if found is None:
         return  # gone since
-    if not S_ISSOCK(posix.lstat(path).st_mode):
+    if posix.lstat(path).st_mode & _KIND_MASK != _SOCKET:
         raise _Refused(
             OSError(EEXIST, "there is a file that is no socket"), "name another path, or remove it"
         )

@@ -64,6 +64,7 @@ def _use_image(folder: str, data: Mapped) -> None:
     found = image.read(folder, data)
     if found is not None:
         sys.meta_path.insert(0, found)
+        found.preload("command")
 
 
 def _decoded(path: bytes) -> str:

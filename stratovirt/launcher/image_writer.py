@@ -27,6 +27,7 @@ START = (
 )  # fmt: skip
 # The devices come first: the document looks for them while it is made.
 GROUPS = {
+    "command": ("errors", "log", "cli"),
     "flags": ("devices.*", "compat.translate", "compat.devices", "compat.sections", *START),
     "profile": ("devices.*", "document.loader", "document.plain_toml", "document.positions", *START),
 }
@@ -49,7 +50,8 @@ def build(folder: str, package: str, *, final: bool, groups: Mapping[str, tuple[
     made: dict[str, Group] = {}
     for group, roots in groups.items():
         order = _order(sources, package, roots)
-        made[group] = (order, *_append(codes, [compiled[name] for name in order]))
+        bare = [_without_annotations(sources[name], f"{package}/{entries[name][1]}") for name in order]
+        made[group] = (order, *_append(codes, bare))
     index = marshal.dumps((final, entries, made))
     return image.head() + len(index).to_bytes(image.SIZE_LENGTH, "little") + index + codes
 
@@ -63,6 +65,21 @@ def _modules(folder: str, package: str) -> Iterator[tuple[str, bool, str]]:
             names = [package, *below.removesuffix(".py").split("/")]
             is_package = names[-1] == "__init__"
             yield ".".join(names[:-1] if is_package else names), is_package, below
+
+
+class _FunctionsBare(ast.NodeTransformer):
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+
+def _without_annotations(source: bytes, path: str) -> CodeType:
+    """Return a module's code; its functions do not say their types, which nobody asks a start for."""
+    return compile(_FunctionsBare().visit(ast.parse(source)), path, "exec", dont_inherit=True)
 
 
 def _append(codes: bytearray, what: CodeType | list[CodeType]) -> tuple[int, int]:

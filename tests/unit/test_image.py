@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,6 +95,22 @@ def test_a_group_is_made_at_once_each_module_behind_what_it_imports(folder: Path
     spec = sys.modules["imaged.inner"].__spec__
     assert spec is not None
     assert spec.submodule_search_locations == [str(folder / "inner")]
+
+
+def test_functions_of_a_group_do_not_say_their_types_and_know_their_lines(folder: Path) -> None:
+    (folder / "top.py").write_text(
+        "def half(number: int, *more: str, key: int = 1, **rest: str) -> float:\n    return number / 0\n"
+    )
+    found = install(folder)
+    found.preload("all")
+    half = sys.modules["imaged.top"].half
+
+    assert half.__annotations__ == {}
+    assert half.__kwdefaults__ == {"key": 1}
+    with pytest.raises(ZeroDivisionError) as caught:
+        half(1)
+    where = traceback.extract_tb(caught.value.__traceback__)[-1]
+    assert (where.filename, where.lineno) == ("imaged/top.py", 2)
 
 
 def test_a_group_with_a_module_that_changed_is_imported_as_usual(folder: Path) -> None:

@@ -194,7 +194,7 @@ int sv_net_create(struct sv_vm *vm, const struct sv_net_config *config, struct s
 	plan.external = config->backend.vhost != 0;
 	if (plan.external)
 		error = open_vhost(net, &config->backend, &plan.features);
-	if (error == 0)
+	if (error == 0 && config->backend.count > 0)
 		error = net_port_open(net, &config->backend);
 	if (error == 0)
 		error = virtio_init(&net->device, vm, &plan);
