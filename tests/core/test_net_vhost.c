@@ -5,13 +5,14 @@
 #include "net_driver.h"
 #include "vhost_module.h"
 
-#define MODULES 2  /* one for each pair */
-#define CAME_TO 40 /* how far the module is in each ring that is taken from it */
+#define MODULES 2 /* one for each pair */
+#define CAME_TO 40
 
 struct module {
 	int number; /* of its descriptor */
 	int backend[2];
-	unsigned base[2]; /* where it was told to begin */
+	unsigned base[2];    /* where it was told to begin */
+	unsigned came_to[2]; /* where it is in a ring that is taken from it */
 };
 
 static struct module modules[MODULES];
@@ -47,7 +48,7 @@ static void to_module(int fd, unsigned long number, void *argument)
 		break;
 	case VHOST_GET_VRING_BASE:
 		EQUAL(module->backend[state->index], -1); /* it is at work no more */
-		state->num = CAME_TO;
+		state->num = module->came_to[state->index];
 		break;
 	default:
 		break;
@@ -133,6 +134,7 @@ static void a_pair_that_is_given_again_goes_on_where_the_module_came_to(void)
 	start(&v);
 	EQUAL(card_set_pairs(&v.c, 2), 0);
 	EQUAL(modules[1].base[0], 0);
+	modules[1].came_to[0] = modules[1].came_to[1] = CAME_TO;
 	EQUAL(card_set_pairs(&v.c, 1), 0);
 	CHECK(!serves(1));
 	EQUAL(card_set_pairs(&v.c, 2), 0);
@@ -175,6 +177,32 @@ static void a_deleted_tap_takes_the_link_down_and_the_queues_back(void)
 	vhost_close(&v);
 }
 
+static void frames_that_the_module_left_in_the_ring_go_nowhere_and_come_back(void)
+{
+	struct vhost_card v = vhost_open(2);
+	struct ring *sent = &v.c.rings[1];
+
+	/* It sends so many and gives them back; the last two are still in the ring. */
+	modules[0].came_to[1] = CAME_TO;
+	start(&v);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
+	for (uint32_t i = 0; i < CAME_TO + 2; i++)
+		put_frame(&v.c, 0, i % 4, 60, 1);
+	__atomic_store_n(&used_words(sent)[1], CAME_TO, __ATOMIC_RELEASE);
+	delete_taps(&v);
+	wait_index(&v.c, 1, CAME_TO + 2);
+	EQUAL(used_at(sent, CAME_TO).id, CAME_TO % 4);
+	EQUAL(used_at(sent, CAME_TO + 1).id, (CAME_TO + 1) % 4);
+	put_frame(&v.c, 0, 0, 60, 1); /* as does what is sent later, */
+	card_notify(&v.c, 1);
+	wait_index(&v.c, 1, CAME_TO + 3);
+	start(&v); /* and by another driver */
+	put_frame(&v.c, 0, 0, 60, 1);
+	card_notify(&v.c, 1);
+	wait_index(&v.c, 1, 1);
+	vhost_close(&v);
+}
+
 static void what_the_module_refuses_is_told_and_the_driver_resets(void)
 {
 	static const unsigned long requests[] = {VHOST_SETTINGS, VHOST_NET_SET_BACKEND};
@@ -203,6 +231,7 @@ int main(int argc, char **argv)
 	RUN(the_module_serves_the_pairs_that_the_driver_uses);
 	RUN(a_pair_that_is_given_again_goes_on_where_the_module_came_to);
 	RUN(a_deleted_tap_takes_the_link_down_and_the_queues_back);
+	RUN(frames_that_the_module_left_in_the_ring_go_nowhere_and_come_back);
 	RUN(what_the_module_refuses_is_told_and_the_driver_resets);
 	return 0;
 }

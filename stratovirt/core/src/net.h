@@ -107,7 +107,7 @@ struct net {
 	uint32_t port_count; /* 0: the link is down */
 	struct net_port ports[SV_NET_MAX_PAIRS];
 
-	bool vhost;
+	bool vhost;              /* the modules have the rings, or will when there is a driver */
 	uint64_t vhost_features; /* of the modules */
 	int vhost_fds[SV_NET_MAX_PAIRS];
 	struct io_source watch;                  /* a timer: is the tap still there? */
@@ -164,6 +164,8 @@ int net_vhost_watch(struct net *net);
 /* Has the kernel serve the pairs in use; it takes no queue of a tap that is detached. */
 void net_vhost_start(struct net *net);
 void net_vhost_stop(struct net *net, uint32_t queue);
+/* Takes all rings from the modules, for good: a card whose tap is gone is served like one without a tap. */
+void net_vhost_leave(struct net *net);
 void net_vhost_close(struct net *net);
 
 #endif

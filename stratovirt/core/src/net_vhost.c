@@ -55,6 +55,22 @@ static bool is_gone(const struct net *net)
 	return poll(&tap, 1, 0) == 1 && (tap.revents & POLLERR);
 }
 
+void net_vhost_leave(struct net *net)
+{
+	struct sv_virtio *device = &net->device;
+
+	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++) {
+		struct virtq *ring = &device->queues[queue].ring;
+
+		net_vhost_stop(net, queue);
+		virtq_resume(ring, ring->next_avail);
+		/* That of the control queue may be there (watch_control). A host that has no memory for
+		 * another one leaves frames in the ring, and that the tap is gone is told in any case. */
+		iothread_add(device->io, &device->queues[queue].kick, EPOLLIN | EPOLLET);
+	}
+	net->vhost = false;
+}
+
 static void look(void *context, uint32_t epoll_events)
 {
 	struct net *net = context;
@@ -65,8 +81,6 @@ static void look(void *context, uint32_t epoll_events)
 		return;
 	}
 	clock_arm(net->watch.fd, 0);
-	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++)
-		net_vhost_stop(net, queue);
 	net_port_lost(net, EBADFD);
 }
 

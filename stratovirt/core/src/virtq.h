@@ -84,6 +84,8 @@ struct chain {
 enum virtq_error virtq_start(struct virtq *q, const struct guestmem *mem, const struct virtq_layout *layout,
 			     const struct virtq_limits *limits);
 void virtq_stop(struct virtq *q);
+/* Goes on where somebody else, who took entries up to `next_avail` and gave them all back, left the ring. */
+void virtq_resume(struct virtq *q, uint16_t next_avail);
 
 /* Takes the next chain off the ring; a queue that is not started is empty. */
 enum virtq_result virtq_pop(struct virtq *q, struct chain *chain);
