@@ -56,6 +56,7 @@ struct virtq {
 	bool event_idx;
 	enum virtq_error error; /* why it is broken */
 	uint16_t next_avail;    /* the entry of the available ring to take next */
+	uint16_t seen_avail;    /* the available index when it was last read: entries before it are filled */
 	uint16_t next_used;     /* the used index that virtq_publish() shows */
 	uint16_t checked_used;  /* next_used when virtq_needs_notify() was last asked */
 	/* host addresses inside guest memory, checked by virtq_start() */
