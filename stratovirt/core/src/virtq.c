@@ -188,12 +188,12 @@ void virtq_stop(struct virtq *q)
 	memset(q, 0, sizeof(*q));
 }
 
-void virtq_resume(struct virtq *q, uint16_t next_avail)
+void virtq_resume(struct virtq *q)
 {
 	if (q->size == 0)
 		return;
-	q->next_avail = q->seen_avail = next_avail;
 	q->next_used = q->checked_used = load(q->used_idx);
+	q->next_avail = q->seen_avail = q->next_used;
 }
 
 static enum virtq_result break_queue(struct virtq *q, enum virtq_error error)
