@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Group = tuple[list[str], int, int]  # names of modules, their codes: from, to
 
 NAME = "start.image"
-FORMAT = 3
+FORMAT = 4
 SIZE_LENGTH = 4
 _Spec = type(__spec__)  # importlib.machinery would cost a module
 _Module = type(sys)  # and so would types

@@ -5,13 +5,16 @@
 #include "net_driver.h"
 #include "vhost_module.h"
 
-#define MODULES 2  /* one for each pair */
-#define CAME_TO 40 /* how far the module is in each ring that is taken from it */
+#include <sys/eventfd.h>
+
+#define MODULES 2 /* one for each pair */
+#define CAME_TO 40
 
 struct module {
 	int number; /* of its descriptor */
 	int backend[2];
-	unsigned base[2]; /* where it was told to begin */
+	unsigned base[2];    /* where it was told to begin */
+	unsigned came_to[2]; /* where it says that it is in a ring that is taken from it */
 };
 
 static struct module modules[MODULES];
@@ -47,7 +50,7 @@ static void to_module(int fd, unsigned long number, void *argument)
 		break;
 	case VHOST_GET_VRING_BASE:
 		EQUAL(module->backend[state->index], -1); /* it is at work no more */
-		state->num = CAME_TO;
+		state->num = module->came_to[state->index];
 		break;
 	default:
 		break;
@@ -133,6 +136,7 @@ static void a_pair_that_is_given_again_goes_on_where_the_module_came_to(void)
 	start(&v);
 	EQUAL(card_set_pairs(&v.c, 2), 0);
 	EQUAL(modules[1].base[0], 0);
+	modules[1].came_to[0] = modules[1].came_to[1] = CAME_TO;
 	EQUAL(card_set_pairs(&v.c, 1), 0);
 	CHECK(!serves(1));
 	EQUAL(card_set_pairs(&v.c, 2), 0);
@@ -175,6 +179,85 @@ static void a_deleted_tap_takes_the_link_down_and_the_queues_back(void)
 	vhost_close(&v);
 }
 
+/* The driver sends; the module has sent the first CAME_TO frames, and has taken `swallowed` more off the
+ * ring, which the tap did not take.
+ */
+static void send_until_the_tap_goes(struct vhost_card *v, unsigned swallowed)
+{
+	modules[0].came_to[1] = CAME_TO + swallowed;
+	start(v);
+	EQUAL(card_set_pairs(&v->c, 2), 0);
+	for (uint32_t i = 0; i < CAME_TO + 3; i++)
+		put_frame(&v->c, 0, i % 4, 60, 1);
+	__atomic_store_n(&used_words(&v->c.rings[1])[1], CAME_TO, __ATOMIC_RELEASE);
+	delete_taps(v);
+}
+
+static void send_one(struct vhost_card *v)
+{
+	uint16_t before = used_index(&v->c.rings[1]);
+
+	put_frame(&v->c, 0, 0, 60, 1);
+	card_notify(&v->c, 1);
+	wait_index(&v->c, 1, (uint16_t)(before + 1));
+}
+
+static void expect_all_frames_back(struct vhost_card *v)
+{
+	wait_index(&v->c, 1, CAME_TO + 3);
+	for (uint32_t i = 0; i < 3; i++)
+		EQUAL(used_at(&v->c.rings[1], CAME_TO + i).id, (CAME_TO + i) % 4);
+	wait_until_the_link_is_down(v);
+	EQUAL(reg_read(&v->c.d, R_STATUS), S_READY | S_DRIVER_OK);
+	send_one(v); /* as does what is sent later, */
+	start(v);    /* and by another driver */
+	send_one(v);
+}
+
+static void frames_that_the_module_left_in_the_ring_go_nowhere_and_come_back(void)
+{
+	for (unsigned swallowed = 0; swallowed < 3; swallowed++) {
+		struct vhost_card v = vhost_open(2);
+
+		send_until_the_tap_goes(&v, swallowed);
+		expect_all_frames_back(&v);
+		vhost_close(&v);
+	}
+}
+
+static void a_module_that_gives_up_for_want_of_a_tap_breaks_nothing(void)
+{
+	struct vhost_card v = vhost_open(2);
+	struct sv_event event;
+
+	send_until_the_tap_goes(&v, 2);
+	CHECK(eventfd_write(v.c.d.device->lost.fd, 1) == 0);
+	expect_all_frames_back(&v);
+	CHECK(eventfd_write(v.c.d.device->lost.fd, 1) == 0); /* while its rings are taken */
+	card_settle(&v.c);
+	send_one(&v);
+	event = next_event(&v.c.d);
+	EQUAL(event.kind, SV_EVENT_NET_FAILED);
+	EQUAL(event.data[1], SV_NET_TAP_LOST);
+	EQUAL(next_event(&v.c.d).kind, 0);
+	vhost_close(&v);
+}
+
+static void a_module_that_gives_up_with_its_tap_in_place_asks_for_a_reset(void)
+{
+	struct vhost_card v = vhost_open(1);
+
+	start(&v);
+	CHECK(eventfd_write(v.c.d.device->lost.fd, 1) == 0);
+	while (!(reg_read(&v.c.d, R_STATUS) & S_NEEDS_RESET))
+		poll(NULL, 0, 1);
+	EQUAL(next_event(&v.c.d).kind, SV_EVENT_DEVICE_BROKEN);
+	CHECK(!serves(0));
+	start(&v);
+	CHECK(serves(0));
+	vhost_close(&v);
+}
+
 static void what_the_module_refuses_is_told_and_the_driver_resets(void)
 {
 	static const unsigned long requests[] = {VHOST_SETTINGS, VHOST_NET_SET_BACKEND};
@@ -203,6 +286,9 @@ int main(int argc, char **argv)
 	RUN(the_module_serves_the_pairs_that_the_driver_uses);
 	RUN(a_pair_that_is_given_again_goes_on_where_the_module_came_to);
 	RUN(a_deleted_tap_takes_the_link_down_and_the_queues_back);
+	RUN(frames_that_the_module_left_in_the_ring_go_nowhere_and_come_back);
+	RUN(a_module_that_gives_up_for_want_of_a_tap_breaks_nothing);
+	RUN(a_module_that_gives_up_with_its_tap_in_place_asks_for_a_reset);
 	RUN(what_the_module_refuses_is_told_and_the_driver_resets);
 	return 0;
 }

@@ -214,7 +214,7 @@ int sv_console_resize(struct sv_virtio *device, uint16_t cols, uint16_t rows);
 #define SV_NET_MAX_PAIRS 16
 
 #define SV_EVENT_NET_FAILED 32 /* source: device; data[0]: errno, data[1]: SV_NET_* */
-#define SV_NET_TAP_LOST     1  /* the tap is gone: the link is down until sv_net_plug */
+#define SV_NET_TAP_LOST     1  /* the tap is gone: the link is down until sv_net_plug, with vhost for good */
 
 /* What is behind a network card: one descriptor for each pair of queues. It is nonblocking, keeps frames
  * apart (a tap, or a socket of datagrams or packets) and has a virtio_net_hdr_v1 of 12 bytes before each

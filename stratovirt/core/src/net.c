@@ -62,7 +62,7 @@ static void process(struct sv_virtio *device, uint32_t queue)
 
 	if (queue == net->control)
 		net_ctrl_run(net);
-	else if (net->vhost || queue >= 2 * net->pair_count)
+	else if (net_is_external(net) || queue >= 2 * net->pair_count)
 		return;
 	else if (queue % 2 == 0)
 		net_rx_run(net, queue / 2);
@@ -76,7 +76,7 @@ static void stop(struct sv_virtio *device, uint32_t queue)
 
 	if (queue >= 2 * net->pair_count)
 		return;
-	if (net->vhost)
+	if (net_is_external(net))
 		net_vhost_stop(net, queue);
 	else if (queue % 2 == 0)
 		net_rx_stop(&net->pairs[queue / 2].rx);
@@ -100,8 +100,17 @@ static void free_device(struct sv_virtio *device)
 	destroy((struct net *)device);
 }
 
-static const struct virtio_ops net_ops = {
-    .type = VIRTIO_ID_NET, .activate = activate, .process = process, .stop = stop, .free = free_device};
+static bool lost(struct sv_virtio *device)
+{
+	return net_vhost_lost((struct net *)device);
+}
+
+static const struct virtio_ops net_ops = {.type = VIRTIO_ID_NET,
+					  .activate = activate,
+					  .process = process,
+					  .stop = stop,
+					  .lost = lost,
+					  .free = free_device};
 
 struct net *net_of(struct sv_virtio *device)
 {

@@ -107,7 +107,8 @@ struct net {
 	uint32_t port_count; /* 0: the link is down */
 	struct net_port ports[SV_NET_MAX_PAIRS];
 
-	bool vhost;
+	bool vhost;              /* the card was made for modules, */
+	bool left;               /* and they have its rings no more */
 	uint64_t vhost_features; /* of the modules */
 	int vhost_fds[SV_NET_MAX_PAIRS];
 	struct io_source watch;                  /* a timer: is the tap still there? */
@@ -122,6 +123,12 @@ static inline struct virtq *net_ring(struct net *net, uint32_t queue)
 static inline bool net_has(const struct net *net, uint64_t feature)
 {
 	return net->features & feature;
+}
+
+/* The host's kernel has the rings, or will when there is a driver. */
+static inline bool net_is_external(const struct net *net)
+{
+	return net->vhost && !net->left;
 }
 
 /* Gives a queue a turn soon. */
@@ -164,6 +171,10 @@ int net_vhost_watch(struct net *net);
 /* Has the kernel serve the pairs in use; it takes no queue of a tap that is detached. */
 void net_vhost_start(struct net *net);
 void net_vhost_stop(struct net *net, uint32_t queue);
+/* Takes all rings from the modules, for good: a card whose tap is gone is served like one without a tap. */
+void net_vhost_leave(struct net *net);
+/* Sees to it that the tap may be gone: the card is left by its modules then; says whether it was, ever. */
+bool net_vhost_lost(struct net *net);
 void net_vhost_close(struct net *net);
 
 #endif

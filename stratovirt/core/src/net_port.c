@@ -244,6 +244,8 @@ static void set_link_here(void *context)
 void net_port_lost(struct net *net, int error)
 {
 	remove_here(net);
+	if (net->vhost)
+		net_vhost_leave(net);
 	set_link(net);
 	resume_queues(net);
 	net_failed(net, error, SV_NET_TAP_LOST);

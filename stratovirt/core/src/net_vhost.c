@@ -55,19 +55,43 @@ static bool is_gone(const struct net *net)
 	return poll(&tap, 1, 0) == 1 && (tap.revents & POLLERR);
 }
 
+void net_vhost_leave(struct net *net)
+{
+	struct sv_virtio *device = &net->device;
+
+	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++) {
+		if (queue == net->control)
+			continue; /* the third one, of a driver that knows one pair: it was ours all the time
+				   */
+		net_vhost_stop(net, queue);
+		/* vhost-net takes and gives back in order; frames that a tap without its interface refuses
+		 * it takes only. */
+		virtq_resume(net_ring(net, queue));
+		/* The third one is watched already (watch_control). A host that has no memory for another
+		 * one leaves frames in the ring; that the tap is gone is told in any case. */
+		iothread_add(device->io, &device->queues[queue].kick, EPOLLIN | EPOLLET);
+	}
+	net->left = true;
+}
+
+bool net_vhost_lost(struct net *net)
+{
+	if (net->left)
+		return true;
+	if (!is_gone(net))
+		return false;
+	clock_arm(net->watch.fd, 0);
+	net_port_lost(net, EBADFD);
+	return true;
+}
+
 static void look(void *context, uint32_t epoll_events)
 {
 	struct net *net = context;
 
 	(void)epoll_events;
-	if (!is_gone(net)) {
+	if (!net_vhost_lost(net))
 		clock_arm(net->watch.fd, LOOK_NS);
-		return;
-	}
-	clock_arm(net->watch.fd, 0);
-	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++)
-		net_vhost_stop(net, queue);
-	net_port_lost(net, EBADFD);
 }
 
 int net_vhost_watch(struct net *net)

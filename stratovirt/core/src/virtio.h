@@ -42,6 +42,9 @@ struct virtio_ops {
 	void (*process)(struct sv_virtio *device, uint32_t queue);
 	/* Waits for host I/O of the queue and forgets its requests; the rings are not touched any more. */
 	void (*stop)(struct sv_virtio *device, uint32_t queue);
+	/* Whoever serves the rings (`external`) has given up; says whether the device goes on without him.
+	 * May be NULL. */
+	bool (*lost)(struct sv_virtio *device);
 	/* The last call of all, when no thread is left; waits for host I/O. */
 	void (*free)(struct sv_virtio *device);
 };

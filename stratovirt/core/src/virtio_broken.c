@@ -66,6 +66,8 @@ void virtio_on_lost(void *context, uint32_t epoll_events)
 	(void)epoll_events;
 	if (read(device->lost.fd, &count, sizeof(count)) < 0 || !runs(device) || virtio_is_stopping(device))
 		return;
+	if (device->ops->lost && device->ops->lost(device))
+		return;
 	virtio_stop_here(device);
 	virtio_broken(device, SV_QUEUE_OF_VHOST, VIRTQ_BAD_RING);
 }

@@ -3,7 +3,8 @@
  *
  * The guest owns the rings and may do anything to them at any time. The promise: nothing outside guest memory
  * is touched, each descriptor is read once, every loop ends, and a ring that breaks a rule is broken for
- * good: it gives VQ_BROKEN and is neither read nor written until virtq_start().
+ * good: it gives VQ_BROKEN and is neither read nor written until virtq_start(). The available index is read
+ * when all entries that it told of are taken: a wrong one is found then, not sooner.
  */
 #ifndef SV_VIRTQ_H
 #define SV_VIRTQ_H
@@ -56,6 +57,7 @@ struct virtq {
 	bool event_idx;
 	enum virtq_error error; /* why it is broken */
 	uint16_t next_avail;    /* the entry of the available ring to take next */
+	uint16_t seen_avail;    /* the available index when it was last read: entries before it are filled */
 	uint16_t next_used;     /* the used index that virtq_publish() shows */
 	uint16_t checked_used;  /* next_used when virtq_needs_notify() was last asked */
 	/* host addresses inside guest memory, checked by virtq_start() */
@@ -84,6 +86,9 @@ struct chain {
 enum virtq_error virtq_start(struct virtq *q, const struct guestmem *mem, const struct virtq_layout *layout,
 			     const struct virtq_limits *limits);
 void virtq_stop(struct virtq *q);
+/* Goes on where somebody else left the ring, who gives entries back in the order of the available ring: what
+ * he took and did not give back is taken again. */
+void virtq_resume(struct virtq *q);
 
 /* Takes the next chain off the ring; a queue that is not started is empty. */
 enum virtq_result virtq_pop(struct virtq *q, struct chain *chain);
