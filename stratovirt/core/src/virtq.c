@@ -192,8 +192,7 @@ void virtq_resume(struct virtq *q)
 {
 	if (q->size == 0)
 		return;
-	q->next_used = q->checked_used = load(q->used_idx);
-	q->next_avail = q->seen_avail = q->next_used;
+	q->next_avail = q->next_used = q->checked_used = load(q->used_idx);
 }
 
 static enum virtq_result break_queue(struct virtq *q, enum virtq_error error)
@@ -202,33 +201,20 @@ static enum virtq_result break_queue(struct virtq *q, enum virtq_error error)
 	return VQ_BROKEN;
 }
 
-/* Reads the available index, which a busy driver writes all the time on another processor: not for each
- * chain, but when all that it told of are taken.
- */
-static enum virtq_result look(struct virtq *q)
-{
-	/* Pairs with the driver's release of the index after it filled descriptors and ring entry (2.7.13.3).
-	 */
-	q->seen_avail = __atomic_load_n(q->avail_idx, __ATOMIC_ACQUIRE);
-	if (q->seen_avail == q->next_avail)
-		return VQ_EMPTY;
-	if ((uint16_t)(q->seen_avail - q->next_avail) > q->size)
-		return break_queue(q, VIRTQ_BAD_AVAIL);
-	return VQ_CHAIN;
-}
-
 enum virtq_result virtq_pop(struct virtq *q, struct chain *chain)
 {
 	enum virtq_error error;
+	uint16_t avail;
 
 	if (!is_usable(q))
 		return q->error == VIRTQ_OK ? VQ_EMPTY : VQ_BROKEN;
-	if (q->seen_avail == q->next_avail) {
-		enum virtq_result result = look(q);
-
-		if (result != VQ_CHAIN)
-			return result;
-	}
+	/* Pairs with the driver's release of the index after it filled descriptors and ring entry (2.7.13.3).
+	 */
+	avail = __atomic_load_n(q->avail_idx, __ATOMIC_ACQUIRE);
+	if (avail == q->next_avail)
+		return VQ_EMPTY;
+	if ((uint16_t)(avail - q->next_avail) > q->size)
+		return break_queue(q, VIRTQ_BAD_AVAIL);
 	chain->head = load(&q->avail_ring[q->next_avail & (q->size - 1)]);
 	error = walk(q, chain);
 	if (error != VIRTQ_OK)

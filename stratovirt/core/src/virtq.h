@@ -3,8 +3,7 @@
  *
  * The guest owns the rings and may do anything to them at any time. The promise: nothing outside guest memory
  * is touched, each descriptor is read once, every loop ends, and a ring that breaks a rule is broken for
- * good: it gives VQ_BROKEN and is neither read nor written until virtq_start(). The available index is read
- * when all entries that it told of are taken: a wrong one is found then, not sooner.
+ * good: it gives VQ_BROKEN and is neither read nor written until virtq_start().
  */
 #ifndef SV_VIRTQ_H
 #define SV_VIRTQ_H
@@ -57,7 +56,6 @@ struct virtq {
 	bool event_idx;
 	enum virtq_error error; /* why it is broken */
 	uint16_t next_avail;    /* the entry of the available ring to take next */
-	uint16_t seen_avail;    /* the available index when it was last read: entries before it are filled */
 	uint16_t next_used;     /* the used index that virtq_publish() shows */
 	uint16_t checked_used;  /* next_used when virtq_needs_notify() was last asked */
 	/* host addresses inside guest memory, checked by virtq_start() */
