@@ -27,7 +27,7 @@ START = (
 )  # fmt: skip
 # The devices come first: the document looks for them while it is made.
 GROUPS = {
-    "command": ("errors", "log", "cli"),
+    "command": ("errors", "log", "cli"),  # before every other one, which leaves out what is in it
     "flags": ("devices.*", "compat.translate", "compat.devices", "compat.sections", *START),
     "profile": ("devices.*", "document.loader", "document.plain_toml", "document.positions", *START),
 }
@@ -48,8 +48,9 @@ def build(folder: str, package: str, *, final: bool, groups: Mapping[str, tuple[
         start, end = _append(codes, compiled[name])
         entries[name] = (is_package, below, mtime, size, start, end)
     made: dict[str, Group] = {}
+    there = _order(sources, package, groups.get("command", ()))
     for group, roots in groups.items():
-        order = _order(sources, package, roots)
+        order = [name for name in _order(sources, package, roots) if group == "command" or name not in there]
         bare = [_without_annotations(sources[name], f"{package}/{entries[name][1]}") for name in order]
         made[group] = (order, *_append(codes, bare))
     index = marshal.dumps((final, entries, made))

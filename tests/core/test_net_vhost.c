@@ -209,8 +209,8 @@ static void expect_all_frames_back(struct vhost_card *v)
 		EQUAL(used_at(&v->c.rings[1], CAME_TO + i).id, (CAME_TO + i) % 4);
 	wait_until_the_link_is_down(v);
 	EQUAL(reg_read(&v->c.d, R_STATUS), S_READY | S_DRIVER_OK);
-	send_one(v); /* as does what is sent later, */
-	start(v);    /* and by another driver */
+	send_one(v); /* what is sent later comes back too, */
+	start(v);    /* and what another driver sends */
 	send_one(v);
 }
 

@@ -173,7 +173,7 @@ void net_vhost_start(struct net *net);
 void net_vhost_stop(struct net *net, uint32_t queue);
 /* Takes all rings from the modules, for good: a card whose tap is gone is served like one without a tap. */
 void net_vhost_leave(struct net *net);
-/* Sees to it that the tap may be gone: the card is left by its modules then; says whether it was, ever. */
+/* Looks whether the tap is gone, and has the modules leave then; says whether they have, now or before. */
 bool net_vhost_lost(struct net *net);
 void net_vhost_close(struct net *net);
 

@@ -61,8 +61,7 @@ void net_vhost_leave(struct net *net)
 
 	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++) {
 		if (queue == net->control)
-			continue; /* the third one, of a driver that knows one pair: it was ours all the time
-				   */
+			continue; /* of a driver that knows one pair: it was never a module's */
 		net_vhost_stop(net, queue);
 		/* vhost-net takes and gives back in order; frames that a tap without its interface refuses
 		 * it takes only. */
