@@ -75,15 +75,15 @@ def _board(document: Vm) -> Board:
 
 def _confine_threads(document: Vm, chassis: Chassis) -> None:
     """See to it that no thread of the core begins with capabilities, or without its filter."""
-    from stratovirt import sandbox
+    from stratovirt.sandbox import confinement
 
-    sandbox.confine_core_threads(chassis.core.handle, capabilities=document.process.keeps_capabilities())
+    confinement.confine_core_threads(chassis.core.handle, capabilities=document.process.keeps_capabilities())
     seccomp = document.process.seccomp
     if seccomp is not False:
-        sandbox.filter_core_threads(chassis.core.handle, log_only=seccomp == "log")
+        confinement.filter_core_threads(chassis.core.handle, log_only=seccomp == "log")
     if chassis.tell is not None:
         mode = " (log-only)" if seccomp == "log" else ""
-        chassis.tell("filters: none" if seccomp is False else f"filters{mode}: {sandbox.counts()}")
+        chassis.tell("filters: none" if seccomp is False else f"filters{mode}: {confinement.counts()}")
 
 
 def _realize(document: Vm, chassis: Chassis) -> None:

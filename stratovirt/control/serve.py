@@ -82,15 +82,15 @@ class _Service:
 
     def _give_up_rights(self) -> None:
         """Give up all capabilities; before the console, whose guard is a program of its own."""
-        from stratovirt import sandbox
+        from stratovirt.sandbox import confinement
 
         keeps = self._machine.document.process.keeps_capabilities()
-        sandbox.confine_control_thread(capabilities=keeps)
+        confinement.confine_control_thread(capabilities=keeps)
         log.debug(f"capabilities: {'as they were' if keeps else 'none'}")
 
     def _enter_sandbox(self) -> None:
         """Give up all system calls but those that serving takes, before the first answer."""
-        from stratovirt import sandbox
+        from stratovirt.sandbox import confinement
 
         self._tell_last_words()
         seccomp = self._machine.document.process.seccomp
@@ -100,15 +100,15 @@ class _Service:
         import fcntl  # noqa: F401
         import mmap  # noqa: F401
 
-        sandbox.filter_control_thread(log_only=seccomp == "log")
+        confinement.filter_control_thread(log_only=seccomp == "log")
         log.debug("the control thread is filtered; clients are served from here on")
 
     def _tell_last_words(self) -> None:
         """Say where the last words go, and what the local time is now."""
-        from stratovirt import sandbox
+        from stratovirt.sandbox import confinement
 
         fd, json = log.target()
-        sandbox.tell_last_words(fd, json=json, utc_offset=log.utc_offset())
+        confinement.tell_last_words(fd, json=json, utc_offset=log.utc_offset())
 
     def _end(self, event: Event) -> None:
         """Let the loop stop; the first reason counts."""

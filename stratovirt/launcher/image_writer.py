@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _HOST = os.uname().machine
 # What a start imports inside of functions, or by name: the import statements lead from here to all the rest.
 START = (
-    "start", "sandbox", "control.signals", "control.listener", "builder.build", f"boot.{_HOST}.plan",
-    f"machine.{_HOST}.microvm", "virtio.network_card",
+    "start", "sandbox.confinement", "control.signals", "control.listener", "builder.build",
+    f"boot.{_HOST}.plan", f"machine.{_HOST}.microvm", "virtio.network_card",
 )  # fmt: skip
 # The devices come first: the document looks for them while it is made.
 GROUPS = {

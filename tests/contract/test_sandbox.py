@@ -7,16 +7,16 @@ import sys
 
 import pytest
 
-from stratovirt import sandbox
 from stratovirt.core import lib
-from stratovirt.sandbox import filters
+from stratovirt.sandbox import confinement, filters
 from tests.core.build import CORE
 
 LISTS = {"vcpu": filters.VCPU, "iothread": filters.IOTHREAD, "control": filters.CONTROL}
 CALLS_AT_MOST = {"vcpu": 19, "iothread": 40, "control": 40}
 STEPS_AT_MOST = 512  # the core's SANDBOX_MAX_STEPS
 AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64 = 0xC000003E, 0xC00000B7  # linux/audit.h
-HERE = AUDIT_ARCH_X86_64 if sys.platform == "linux" and sandbox.number_of("read") == 0 else AUDIT_ARCH_AARCH64
+IS_X86_64 = sys.platform == "linux" and confinement.number_of("read") == 0
+HERE = AUDIT_ARCH_X86_64 if IS_X86_64 else AUDIT_ARCH_AARCH64
 I386 = 0x40000003
 X32 = 0x40000000
 
@@ -42,7 +42,7 @@ def verdict(program: list[int], number: int, *arguments: int, architecture: int 
 
 def answers(kind: str, call: str, *arguments: int) -> bool:
     """Tell whether a thread of the kind may make the call; it is stopped by a trap if not."""
-    program = sandbox.program(LISTS[kind], log_only=False)
+    program = confinement.program(LISTS[kind], log_only=False)
     answer = verdict(program, lib.sv_syscall_number(call.encode()), *arguments)
     assert answer in {lib.SECCOMP_RET_ALLOW, lib.SECCOMP_RET_TRAP}
     return answer == lib.SECCOMP_RET_ALLOW
@@ -51,7 +51,7 @@ def answers(kind: str, call: str, *arguments: int) -> bool:
 @pytest.mark.parametrize("kind", LISTS)
 def test_no_list_is_longer_than_promised(kind: str) -> None:
     assert len(LISTS[kind]) <= CALLS_AT_MOST[kind]
-    assert len(sandbox.program(LISTS[kind], log_only=False)) <= STEPS_AT_MOST
+    assert len(confinement.program(LISTS[kind], log_only=False)) <= STEPS_AT_MOST
 
 
 @pytest.mark.parametrize("kind", LISTS)
@@ -124,8 +124,8 @@ def test_an_argument_of_which_the_kernel_reads_half_is_compared_by_that_half() -
 
 
 def test_calls_of_another_architecture_end_the_process() -> None:
-    program = sandbox.program(LISTS["vcpu"], log_only=False)
-    write = sandbox.number_of("write")
+    program = confinement.program(LISTS["vcpu"], log_only=False)
+    write = confinement.number_of("write")
 
     assert verdict(program, write) == lib.SECCOMP_RET_ALLOW
     assert verdict(program, write, architecture=I386) == lib.SECCOMP_RET_KILL_PROCESS
@@ -134,8 +134,8 @@ def test_calls_of_another_architecture_end_the_process() -> None:
 
 
 def test_log_only_mode_stops_nothing() -> None:
-    program = sandbox.program(LISTS["vcpu"], log_only=True)
+    program = confinement.program(LISTS["vcpu"], log_only=True)
 
-    assert verdict(program, sandbox.number_of("write")) == lib.SECCOMP_RET_ALLOW
+    assert verdict(program, confinement.number_of("write")) == lib.SECCOMP_RET_ALLOW
     for number, architecture in ((59, HERE), (4, I386), (X32, HERE)):
         assert verdict(program, number, architecture=architecture) == lib.SECCOMP_RET_LOG

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from stratovirt import sandbox
 from stratovirt.core import lib
-from stratovirt.sandbox import filters
+from stratovirt.sandbox import confinement, filters
 from tests.core.build import TESTS, build
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def attempt(
     """Return status, stdout and stderr of a process in which a thread of the kind tried the call."""
     program = folder / "program"
     calls = {name: rule for name, rule in LISTS[kind].items() if name != without}
-    program.write_bytes(array("Q", sandbox.program(calls, log_only=log_only)).tobytes())
+    program.write_bytes(array("Q", confinement.program(calls, log_only=log_only)).tobytes())
     words = [str(build([TESTS / "sandbox_probe.c"], "none")), kind, call, str(program), *more]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
@@ -116,7 +115,7 @@ def test_a_filter_that_forbids_the_last_words_too_ends_the_process_all_the_same(
 
 @pytest.mark.parametrize("convention", ["x32", "i386"])
 @pytest.mark.parametrize("kind", THREADS)
-@pytest.mark.skipif(sys.platform != "linux" or sandbox.number_of("read") != 0, reason="is about x86")
+@pytest.mark.skipif(sys.platform != "linux" or confinement.number_of("read") != 0, reason="is about x86")
 def test_a_call_by_another_convention_ends_the_process(kind: str, convention: str, tmp_path: Path) -> None:
     assert attempt(kind, convention, tmp_path) == (-31, "", "")
 
