@@ -6,7 +6,7 @@ import errno
 import posix
 
 from stratovirt.core import check, ffi, lib
-from stratovirt.errors import HostError, StateError, StratovirtError, warn
+from stratovirt.errors import HostError, StratovirtError, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,9 +63,15 @@ class NetworkCard:
     def plug(self, *, tap: str | None = None, fds: Sequence[int] = ()) -> None:
         """Give the card another tap, by name or by open descriptors (which the caller keeps); the link is up.
 
-        A backend that was there is replaced. On failure the card is as it was.
+        A backend that was there is replaced. A card that was made with vhost is served by it again, and
+        needs a descriptor for each pair. On failure the card is as it was, or without a tap where vhost
+        refuses the new one.
         """
-        self._refuse_vhost()
+        if self.vhost and fds and len(fds) < self.pairs:
+            raise StratovirtError(
+                f"{self.label}: {len(fds)} descriptors, and vhost serves {self.pairs} pairs of queues",
+                hint="give one for each pair",
+            )
         if len(fds) > self.pairs:
             raise StratovirtError(
                 f"{self.label}: {len(fds)} descriptors, and the card has {self.pairs} pairs of queues",
@@ -87,7 +93,6 @@ class NetworkCard:
 
     def unplug(self) -> None:
         """Take the tap away: the link goes down, and the tap is free on return."""
-        self._refuse_vhost()
         check(f"{self.label}: take the tap away", lib.sv_net_unplug(self.device))
         self._info = None
 
@@ -104,13 +109,6 @@ class NetworkCard:
         if fds:
             return taps.adopt(self.label, fds)
         return taps.open_named(self.label, str(tap), self.pairs)
-
-    def _refuse_vhost(self) -> None:
-        if self.vhost:
-            raise StateError(
-                f"{self.label} is served by vhost and keeps its tap",
-                hint="start the machine with vhost = false (vhost=off) to change it later",
-            )
 
 
 def _offloads(opened: list[int]) -> int:

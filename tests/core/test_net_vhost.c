@@ -105,6 +105,33 @@ static void vhost_close(struct vhost_card *v)
 	delete_taps(v);
 }
 
+/* Other taps; the last ones are deleted behind the card's back. */
+static int plug(struct vhost_card *v, int count)
+{
+	struct sv_net_backend backend = {.count = count};
+	int others[SV_NET_MAX_PAIRS] = {0};
+	int error;
+
+	for (int i = 0; i < count; i++) {
+		int ends[2];
+
+		CHECK(pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+		others[i] = ends[0];
+		backend.fds[i] = ends[1];
+	}
+	error = sv_net_plug(v->c.d.device, &backend);
+	for (int i = 0; i < count; i++)
+		close(backend.fds[i]);
+	if (error == 0) {
+		delete_taps(v);
+		memcpy(v->taps, others, sizeof(others));
+		return 0;
+	}
+	for (int i = 0; i < count; i++)
+		close(others[i]);
+	return error;
+}
+
 static bool serves(int pair)
 {
 	return modules[pair].backend[0] >= 0 && modules[pair].backend[1] >= 0;
@@ -281,6 +308,108 @@ static void what_the_module_refuses_is_told_and_the_driver_resets(void)
 	}
 }
 
+static void a_card_without_its_tap_is_served_here_and_with_another_by_the_module(void)
+{
+	struct vhost_card v = vhost_open(2);
+
+	start(&v);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
+	EQUAL(sv_net_unplug(v.c.d.device), 0);
+	CHECK(!serves(0) && !serves(1) && !link_is_up(&v.c));
+	for (uint16_t i = 1; i <= CAME_TO; i++) {
+		put_frame(&v.c, 0, i % 4, 60, 1);
+		card_notify(&v.c, 1);
+		wait_index(&v.c, 1, i);
+	}
+	EQUAL(plug(&v, 2), 0);
+	CHECK(serves(0) && serves(1) && link_is_up(&v.c));
+	EQUAL(modules[0].base[0], 0);
+	EQUAL(modules[0].base[1], CAME_TO);
+	EQUAL(next_event(&v.c.d).kind, 0);
+	vhost_close(&v);
+}
+
+/* The module hears of what the driver put into its rings while nobody asked it to. */
+static void a_module_that_begins_again_is_notified(void)
+{
+	struct vhost_card v = vhost_open(1);
+	uint64_t count;
+
+	start(&v);
+	EQUAL(sv_net_unplug(v.c.d.device), 0);
+	card_settle(&v.c);
+	for (uint32_t queue = 0; queue < 2; queue++)
+		CHECK(read(v.c.d.device->queues[queue].kick.fd, &count, sizeof(count)) == sizeof(count));
+	EQUAL(plug(&v, 1), 0);
+	for (uint32_t queue = 0; queue < 2; queue++)
+		CHECK(read(v.c.d.device->queues[queue].kick.fd, &count, sizeof(count)) == sizeof(count));
+	/* and what is in them is the module's alone */
+	modules[0].came_to[1] = 0;
+	put_frame(&v.c, 0, 0, 60, 1);
+	card_notify(&v.c, 1);
+	card_settle(&v.c);
+	EQUAL(used_index(&v.c.rings[1]), 0);
+	vhost_close(&v);
+}
+
+static void a_tap_that_comes_after_a_deleted_one_is_looked_after_like_the_first(void)
+{
+	struct vhost_card v = vhost_open(2);
+
+	start(&v);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
+	for (int round = 0; round < 3; round++) {
+		CHECK(serves(0) && serves(1) && link_is_up(&v.c));
+		card_settle(&v.c);
+		delete_taps(&v);
+		wait_until_the_link_is_down(&v);
+		EQUAL(next_event(&v.c.d).data[1], SV_NET_TAP_LOST);
+		send_one(&v);
+		modules[0].came_to[1] = used_index(&v.c.rings[1]);
+		EQUAL(plug(&v, 2), 0);
+	}
+	vhost_close(&v);
+}
+
+static void a_tap_that_comes_while_there_is_no_driver_is_the_next_one_s(void)
+{
+	struct vhost_card v = vhost_open(1);
+
+	EQUAL(sv_net_unplug(v.c.d.device), 0);
+	EQUAL(plug(&v, 1), 0);
+	CHECK(!serves(0));
+	start(&v);
+	CHECK(serves(0) && link_is_up(&v.c));
+	reg_write(&v.c.d, R_STATUS, 0);
+	EQUAL(sv_net_unplug(v.c.d.device), 0);
+	start(&v);
+	CHECK(!serves(0) && !link_is_up(&v.c));
+	send_one(&v);
+	vhost_close(&v);
+}
+
+static void a_module_that_refuses_another_tap_leaves_the_card_without_one(void)
+{
+	struct vhost_card v = vhost_open(2);
+	struct sv_net_backend with_modules = {.count = 2, .vhost = 1};
+
+	start(&v);
+	EQUAL(card_set_pairs(&v.c, 2), 0);
+	EQUAL(plug(&v, 1), -EINVAL); /* one for each pair */
+	EQUAL(sv_net_plug(v.c.d.device, &with_modules), -ENOTSUP);
+	CHECK(serves(0) && serves(1));
+	card_settle(&v.c);
+	refused = VHOST_SET_VRING_ADDR;
+	EQUAL(plug(&v, 2), -EPERM);
+	CHECK(!link_is_up(&v.c));
+	send_one(&v);
+	refused = 0;
+	EQUAL(plug(&v, 2), 0);
+	CHECK(serves(0) && serves(1) && link_is_up(&v.c));
+	EQUAL(reg_read(&v.c.d, R_STATUS), S_READY | S_DRIVER_OK);
+	vhost_close(&v);
+}
+
 int main(int argc, char **argv)
 {
 	RUN(the_module_serves_the_pairs_that_the_driver_uses);
@@ -290,5 +419,10 @@ int main(int argc, char **argv)
 	RUN(a_module_that_gives_up_for_want_of_a_tap_breaks_nothing);
 	RUN(a_module_that_gives_up_with_its_tap_in_place_asks_for_a_reset);
 	RUN(what_the_module_refuses_is_told_and_the_driver_resets);
+	RUN(a_card_without_its_tap_is_served_here_and_with_another_by_the_module);
+	RUN(a_module_that_begins_again_is_notified);
+	RUN(a_tap_that_comes_after_a_deleted_one_is_looked_after_like_the_first);
+	RUN(a_tap_that_comes_while_there_is_no_driver_is_the_next_one_s);
+	RUN(a_module_that_refuses_another_tap_leaves_the_card_without_one);
 	return 0;
 }

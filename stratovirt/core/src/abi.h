@@ -214,7 +214,7 @@ int sv_console_resize(struct sv_virtio *device, uint16_t cols, uint16_t rows);
 #define SV_NET_MAX_PAIRS 16
 
 #define SV_EVENT_NET_FAILED 32 /* source: device; data[0]: errno, data[1]: SV_NET_* */
-#define SV_NET_TAP_LOST     1  /* the tap is gone: the link is down until sv_net_plug, with vhost for good */
+#define SV_NET_TAP_LOST     1  /* the tap is gone: the link is down until sv_net_plug */
 
 /* What is behind a network card: one descriptor for each pair of queues. It is nonblocking, keeps frames
  * apart (a tap, or a socket of datagrams or packets) and has a virtio_net_hdr_v1 of 12 bytes before each
@@ -236,12 +236,12 @@ struct sv_net_config {
 };
 /* [setup] A virtio-net device. -ENOTSUP when vhost lacks what a driver is offered. */
 int sv_net_create(struct sv_vm *vm, const struct sv_net_config *config, struct sv_virtio **out);
-/* [any] Gives a card another backend, of at most as many descriptors as it has pairs, and the link goes up.
- * -EINVAL when the new one cannot do the offloads that the driver was promised, and -ENOTSUP when the card or
- * the backend is vhost's; the card is as it was then. */
+/* [any] Gives a card another backend, of at most as many descriptors as it has pairs, and the link goes up. A
+ * card that was made with vhost has one for each pair, and its modules go on with them. -EINVAL when the new
+ * one cannot do the offloads that the driver was promised, and -ENOTSUP when it comes with modules; the card
+ * is as it was then. What a module refuses leaves the card without a backend. */
 int sv_net_plug(struct sv_virtio *device, const struct sv_net_backend *backend);
-/* [any] Takes the backend away: the link goes down, and its descriptors are closed on return. -ENOTSUP for
- * vhost. */
+/* [any] Takes the backend away: the link goes down, and its descriptors are closed on return. */
 int sv_net_unplug(struct sv_virtio *device);
 
 /* Filters of system calls (seccomp(2)). A program is an array of struct sock_filter, each as one number of 64

@@ -40,6 +40,14 @@ void net_failed(struct net *net, int error, uint32_t what)
 	events_post(&net->device.vm->events, &event);
 }
 
+void net_serve_by_vhost(struct net *net)
+{
+	int error = net_vhost_start(net);
+
+	if (error < 0)
+		virtio_refused(&net->device, -error);
+}
+
 static void activate(struct sv_virtio *device)
 {
 	struct net *net = (struct net *)device;
@@ -51,7 +59,7 @@ static void activate(struct sv_virtio *device)
 		net->control = net_has(net, VIRTIO_NET_F_MQ) ? 2 * net->pair_count : 2;
 	net_port_activate(net);
 	if (net->vhost)
-		net_vhost_start(net);
+		net_serve_by_vhost(net);
 	else
 		net_later(net, 0); /* frames that came before the driver */
 }
@@ -163,6 +171,7 @@ static struct net *allocate(uint32_t pairs, struct sv_iothread *io)
 		return NULL;
 	net->device.io = io;
 	net->pair_count = pairs;
+	net->control = NO_QUEUE;
 	net->watch.fd = -1;
 	for (uint32_t i = 0; i < SV_NET_MAX_PAIRS; i++)
 		net->vhost_fds[i] = -1;

@@ -108,7 +108,7 @@ struct net {
 	struct net_port ports[SV_NET_MAX_PAIRS];
 
 	bool vhost;              /* the card was made for modules, */
-	bool left;               /* and they have its rings no more */
+	bool left;               /* and without a tap they do not have its rings */
 	uint64_t vhost_features; /* of the modules */
 	int vhost_fds[SV_NET_MAX_PAIRS];
 	struct io_source watch;                  /* a timer: is the tap still there? */
@@ -142,6 +142,7 @@ void net_signal(struct net *net, uint32_t queue);
 void net_signal_pair(struct net *net, uint32_t pair);       /* one interrupt for both directions */
 void net_failed(struct net *net, int error, uint32_t what); /* posts SV_EVENT_NET_FAILED */
 bool net_is_running(struct net *net, uint32_t queue);
+void net_serve_by_vhost(struct net *net);     /* a module that refuses is told of */
 struct net *net_of(struct sv_virtio *device); /* NULL for a device of another type */
 
 /* net_port.c */
@@ -168,11 +169,13 @@ void net_ctrl_run(struct net *net);
 int net_vhost_open(struct net *net, const struct sv_net_backend *backend);
 /* Looks after what the modules do not: the control queue, and whether the tap is still there; 0 or -errno. */
 int net_vhost_watch(struct net *net);
-/* Has the kernel serve the pairs in use; it takes no queue of a tap that is detached. */
-void net_vhost_start(struct net *net);
+/* Has the kernel serve the pairs in use; it takes no queue of a tap that is detached. 0 or -errno. */
+int net_vhost_start(struct net *net);
 void net_vhost_stop(struct net *net, uint32_t queue);
-/* Takes all rings from the modules, for good: a card whose tap is gone is served like one without a tap. */
+/* Takes all rings from the modules: a card whose tap is gone is served like one without a tap. */
 void net_vhost_leave(struct net *net);
+/* Gives the rings to the modules again, which go on with the taps that there are now; 0 or -errno. */
+int net_vhost_join(struct net *net);
 /* Looks whether the tap is gone, and has the modules leave then; says whether they have, now or before. */
 bool net_vhost_lost(struct net *net);
 void net_vhost_close(struct net *net);

@@ -25,7 +25,7 @@ static uint8_t set_pairs(struct net *net, uint32_t pairs)
 	if (net_port_attach(net) < 0)
 		return VIRTIO_NET_ERR;
 	if (net->vhost)
-		net_vhost_start(net);
+		net_serve_by_vhost(net);
 	for (uint32_t pair = before; pair < pairs && !net->vhost; pair++)
 		net_later(net, 2 * pair); /* frames may be there already */
 	return VIRTIO_NET_OK;

@@ -191,17 +191,19 @@ static void resume_queues(struct net *net)
 			net_later(net, i);
 }
 
-static void install_here(void *context)
+static bool do_what_is_promised(struct swap *swap)
 {
-	struct swap *swap = context;
+	for (uint32_t i = 0; i < swap->count && swap->error == 0; i++)
+		swap->error = set_offloads(swap->net, swap->fds[i]);
+	if (swap->error < 0)
+		close_all(swap->fds, swap->count);
+	return swap->error == 0;
+}
+
+static void install(struct swap *swap)
+{
 	struct net *net = swap->net;
 
-	for (uint32_t i = 0; i < swap->count && swap->error == 0; i++)
-		swap->error = set_offloads(net, swap->fds[i]);
-	if (swap->error < 0) {
-		close_all(swap->fds, swap->count);
-		return;
-	}
 	remove_here(net);
 	for (uint32_t i = 0; i < swap->count && swap->error == 0; i++) {
 		swap->error = add_port(net, swap->fds[i]);
@@ -210,9 +212,12 @@ static void install_here(void *context)
 			remove_here(net);
 		}
 	}
-	if (net->active_pairs > 0)
-		net_port_attach(net);
-	resume_queues(net);
+}
+
+static void open_here(void *context)
+{
+	if (do_what_is_promised(context))
+		install(context);
 }
 
 int net_port_open(struct net *net, const struct sv_net_backend *backend)
@@ -221,7 +226,7 @@ int net_port_open(struct net *net, const struct sv_net_backend *backend)
 	int error = duplicate(backend, &swap);
 
 	if (error == 0)
-		iothread_call(net->device.io, install_here, &swap);
+		iothread_call(net->device.io, open_here, &swap);
 	return swap.error;
 }
 
@@ -236,9 +241,37 @@ static void set_link(struct net *net)
 				     sizeof(status));
 }
 
-static void set_link_here(void *context)
+static void replace_here(void *context)
 {
-	set_link(context);
+	struct swap *swap = context;
+	struct net *net = swap->net;
+
+	if (!do_what_is_promised(swap))
+		return;
+	if (net_is_external(net))
+		net_vhost_leave(net);
+	install(swap);
+	if (net->active_pairs > 0)
+		net_port_attach(net);
+	if (net->vhost && net->port_count > 0)
+		swap->error = net_vhost_join(net);
+	if (net->vhost && swap->error < 0) {
+		remove_here(net);
+		net_vhost_leave(net);
+	}
+	resume_queues(net);
+	set_link(net);
+}
+
+/* net_port_open() for a device that a driver may use: its queues go on, and the link follows. */
+static int replace(struct net *net, const struct sv_net_backend *backend)
+{
+	struct swap swap = {.net = net};
+	int error = duplicate(backend, &swap);
+
+	if (error == 0)
+		iothread_call(net->device.io, replace_here, &swap);
+	return swap.error;
 }
 
 void net_port_lost(struct net *net, int error)
@@ -254,28 +287,18 @@ void net_port_lost(struct net *net, int error)
 int sv_net_plug(struct sv_virtio *device, const struct sv_net_backend *backend)
 {
 	struct net *net = net_of(device);
-	int error;
 
 	if (!net || backend->count < 1 || (uint32_t)backend->count > net->pair_count)
 		return -EINVAL;
-	if (net->vhost || backend->vhost)
-		return -ENOTSUP;
-	error = net_port_open(net, backend);
-	iothread_call(device->io, set_link_here, net);
-	return error;
+	if (net->vhost && (uint32_t)backend->count < net->pair_count)
+		return -EINVAL;
+	return backend->vhost ? -ENOTSUP : replace(net, backend);
 }
 
 int sv_net_unplug(struct sv_virtio *device)
 {
 	struct net *net = net_of(device);
 	struct sv_net_backend none = {.count = 0};
-	int error;
 
-	if (!net)
-		return -EINVAL;
-	if (net->vhost)
-		return -ENOTSUP;
-	error = net_port_open(net, &none);
-	iothread_call(device->io, set_link_here, net);
-	return error;
+	return net ? replace(net, &none) : -EINVAL;
 }

@@ -140,10 +140,10 @@ static bool is_served(const struct net *net, uint32_t pair)
 	return net->vhost_serves[2 * pair] || net->vhost_serves[2 * pair + 1];
 }
 
-void net_vhost_start(struct net *net)
+int net_vhost_start(struct net *net)
 {
 	if (net->port_count == 0)
-		return;
+		return 0;
 	for (uint32_t pair = 0; pair < net->active_pairs; pair++) {
 		int error;
 
@@ -155,9 +155,20 @@ void net_vhost_start(struct net *net)
 			continue;
 		net_vhost_stop(net, 2 * pair);
 		net_vhost_stop(net, 2 * pair + 1);
-		virtio_refused(&net->device, -error);
-		return;
+		return error;
 	}
+	return 0;
+}
+
+/* Without a tap nothing that our thread takes off a ring stays with it. */
+int net_vhost_join(struct net *net)
+{
+	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++)
+		if (queue != 2) /* which may be a driver's control queue */
+			iothread_remove(net->device.io, &net->device.queues[queue].kick);
+	net->left = false;
+	clock_arm(net->watch.fd, LOOK_NS);
+	return net_vhost_start(net);
 }
 
 void net_vhost_stop(struct net *net, uint32_t queue)

@@ -153,8 +153,8 @@ def _refuse_what_no_slot_does(arguments: NetdevAdd) -> None:
     """Refuse what would make another machine: who serves a card, and its queues, are settled at the start."""
     if arguments.vhostfds is not None or arguments.vhost not in {None, "off"}:
         raise QmpError(
-            "vhost serves no card that comes later: leave vhost and vhostfds out, "
-            "or start the machine with a card that has vhost=on"
+            "whether vhost serves a card is settled at the start: leave vhost and vhostfds out; "
+            "a card that was started with vhost=on has it with its next tap too"
         )
     if arguments.queues not in {None, "1"}:
         raise QmpError(
