@@ -90,7 +90,7 @@ def test_what_a_card_is_anyway_may_be_said(same: dict[str, str], served: Served,
 @pytest.mark.parametrize(
     ("other", "error"),
     [
-        ({"vhost": "on"}, "start the machine with a card that has vhost=on"),
+        ({"vhost": "on"}, "a card that was started with vhost=on has it with its next tap too"),
         ({"vhostfds": "7"}, "leave vhost and vhostfds out"),
         ({"vhost": "off", "vhostfds": "7"}, "leave vhost and vhostfds out"),
         ({"queues": "2"}, "queues is '2', and a card that comes later has one pair: leave queues out"),
