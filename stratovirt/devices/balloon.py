@@ -53,15 +53,11 @@ class Balloon(VirtioDevice):
         from stratovirt.core import check, ffi, lib
 
         label = f"balloon '{name}'"
-        reporting = self.free_page_reporting
-        if reporting is None:
-            # A guest uses what it reported without asking: a huge page may be somebody else's by then.
-            reporting = not chassis.core.huge_pages
         config = ffi.new(
             "struct sv_balloon_config *",
             {
                 "deflate_on_oom": self.deflate_on_oom,
-                "reporting": reporting,
+                "reporting": self.reports(huge_pages=chassis.core.huge_pages),
                 "stats_interval": self.stats_interval,
                 "iothread": chassis.iothread(self.iothread),
             },
@@ -70,6 +66,13 @@ class Balloon(VirtioDevice):
         check(f"make {label}", lib.sv_balloon_create(chassis.core.handle, config, out))
         chassis.place_mmio(label, out[0])
         chassis.live["balloon", name] = LiveBalloon(out[0])
+
+    def reports(self, *, huge_pages: bool) -> bool:
+        """Tell whether the guest reports its free pages, in memory of huge pages or not."""
+        if self.free_page_reporting is None:
+            # A guest uses what it reported without asking: a huge page may be somebody else's by then.
+            return not huge_pages
+        return self.free_page_reporting
 
 
 class LiveBalloon:

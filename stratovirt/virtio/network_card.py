@@ -64,8 +64,8 @@ class NetworkCard:
         """Give the card another tap, by name or by open descriptors (which the caller keeps); the link is up.
 
         A backend that was there is replaced. A card that was made with vhost is served by it again, and
-        needs a descriptor for each pair. On failure the card is as it was, or without a tap where vhost
-        refuses the new one.
+        needs a descriptor for each pair. What cannot be opened leaves the card as it is; what the card or
+        vhost then refuses may leave it without a tap.
         """
         if self.vhost and fds and len(fds) < self.pairs:
             raise StratovirtError(
@@ -84,6 +84,8 @@ class NetworkCard:
             result = lib.sv_net_plug(self.device, ffi.new("struct sv_net_backend *", _backend(opened, ())))
         finally:
             close(opened)
+        if result < 0 and self.vhost:
+            self.unplug()  # whatever the core came to: what is there is what info() says
         check(
             f"{self.label}: change the tap",
             result,

@@ -80,30 +80,64 @@ def test_the_guidebooks_card_goes_in_and_out(served: Served, client: Client) -> 
     assert client.receive()["data"] == {"device": "net-0", "path": "net-0"}
 
 
-@pytest.mark.parametrize("same", [{"vhost": "off"}, {"queues": "1"}, {"type": "tap", "script": "no"}])
-def test_what_a_card_is_anyway_may_be_said(same: dict[str, str], served: Served, client: Client) -> None:
+@pytest.mark.parametrize(
+    ("addr", "same"),
+    [
+        ("0x1", {"vhost": "off"}),
+        ("0x1", {"vhost": False, "queues": "1"}),
+        ("0x0", {"vhost": "on", "queues": "4"}),
+        ("0x0", {"vhost": True}),
+        ("0x0", {"type": "tap", "script": "no"}),
+    ],
+)
+def test_what_a_card_is_anyway_may_be_said(
+    addr: str, same: dict[str, object], served: Served, client: Client
+) -> None:
     assert call(client, "netdev_add", id="net-0", ifname="tap0", **same) == {}
-    assert call(client, "device_add", id="net-0", driver="virtio-net-mmio") == {}
+    assert call(client, "device_add", id="net-0", driver="virtio-net-mmio", addr=addr) == {}
     assert served.did() == "plug [('fds', ()), ('tap', 'tap0')]"
 
 
 @pytest.mark.parametrize(
     ("other", "error"),
     [
-        ({"vhost": "on"}, "a card that was started with vhost=on has it with its next tap too"),
-        ({"vhostfds": "7"}, "leave vhost and vhostfds out"),
-        ({"vhost": "off", "vhostfds": "7"}, "leave vhost and vhostfds out"),
-        ({"queues": "2"}, "queues is '2', and a card that comes later has one pair: leave queues out"),
-        ({"queues": "many"}, "queues is 'many'"),
+        ({"vhostfds": "7"}, "leave vhostfds out"),
+        ({"vhost": "on", "vhostfds": "7"}, "leave vhostfds out"),
+        ({"vhost": "maybe"}, "vhost"),
     ],
 )
-def test_what_would_be_another_card_is_refused_and_its_id_stays_free(
+def test_what_no_card_takes_is_refused_and_its_id_stays_free(
     other: dict[str, str], error: str, client: Client
 ) -> None:
     kind, text = call(client, "netdev_add", id="net-0", ifname="tap0", **other)
 
     assert (kind, error in text) == ("GenericError", True), text
     assert call(client, "netdev_add", id="net-0", ifname="tap0") == {}
+
+
+@pytest.mark.parametrize(
+    ("addr", "other", "error"),
+    [
+        ("0x1", {"vhost": "on"}, "vhost is 'on', and this process serves the card"),
+        ("0x1", {"vhost": True}, "vhost is 'on', and this process serves the card"),
+        ("0x0", {"vhost": "off"}, "vhost is 'off', and vhost serves the card"),
+        ("0x0", {"vhost": False}, "start the machine with a card that has vhost=off"),
+        ("0x1", {"queues": "2"}, "queues is '2', and the card has 1, which it keeps: leave queues out"),
+        ("0x0", {"queues": "2"}, "queues is '2', and the card has 4"),
+        ("0x0", {"queues": "many"}, "queues is 'many'"),
+    ],
+)
+def test_what_would_be_another_card_is_refused_and_goes_on_waiting(
+    addr: str, other: dict[str, object], error: str, served: Served, client: Client
+) -> None:
+    call(client, "netdev_add", id="net-0", ifname="tap0", **other)
+    kind, text = call(client, "device_add", id="net-0", driver="virtio-net-mmio", addr=addr)
+
+    assert (kind, error in text) == ("GenericError", True), text
+    assert call(client, "netdev_del", id="net-0") == {}
+    assert call(client, "netdev_add", id="net-0", ifname="tap0") == {}
+    assert call(client, "device_add", id="net-0", driver="virtio-net-mmio", addr=addr) == {}
+    assert served.did() == "plug [('fds', ()), ('tap', 'tap0')]"
 
 
 def test_a_card_keeps_its_address_and_another_one_is_refused(served: Served, client: Client) -> None:

@@ -6,6 +6,7 @@
 #include "vhost_module.h"
 
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
 #define MODULES 2 /* one for each pair */
 #define CAME_TO 40
@@ -185,6 +186,18 @@ static void wait_until_the_link_is_down(struct vhost_card *v)
 	card_settle(&v->c);
 }
 
+/* Without a tap nothing is looked after: an I/O thread that has a timer which nobody reads never rests. */
+static void expect_no_watch(struct vhost_card *v)
+{
+	struct itimerspec left;
+	struct net *net = net_of(v->c.d.device);
+
+	card_settle(&v->c);
+	CHECK(timerfd_gettime(net->watch.fd, &left) == 0);
+	EQUAL(left.it_value.tv_sec, 0);
+	EQUAL(left.it_value.tv_nsec, 0);
+}
+
 static void a_deleted_tap_takes_the_link_down_and_the_queues_back(void)
 {
 	struct vhost_card v = vhost_open(2);
@@ -316,6 +329,7 @@ static void a_card_without_its_tap_is_served_here_and_with_another_by_the_module
 	EQUAL(card_set_pairs(&v.c, 2), 0);
 	EQUAL(sv_net_unplug(v.c.d.device), 0);
 	CHECK(!serves(0) && !serves(1) && !link_is_up(&v.c));
+	expect_no_watch(&v);
 	for (uint16_t i = 1; i <= CAME_TO; i++) {
 		put_frame(&v.c, 0, i % 4, 60, 1);
 		card_notify(&v.c, 1);
@@ -388,6 +402,27 @@ static void a_tap_that_comes_while_there_is_no_driver_is_the_next_one_s(void)
 	vhost_close(&v);
 }
 
+static void give_up_and_plug(void *context)
+{
+	struct vhost_card *v = context;
+
+	CHECK(eventfd_write(v->c.d.device->lost.fd, 1) == 0);
+	EQUAL(plug(v, 1), 0);
+}
+
+static void a_module_that_gave_up_on_the_last_tap_goes_on_with_the_next(void)
+{
+	struct vhost_card v = vhost_open(1);
+
+	start(&v);
+	iothread_call(v.c.d.device->io, give_up_and_plug, &v); /* so that the plug comes first */
+	card_settle(&v.c);
+	CHECK(serves(0) && link_is_up(&v.c));
+	EQUAL(reg_read(&v.c.d, R_STATUS), S_READY | S_DRIVER_OK);
+	EQUAL(next_event(&v.c.d).kind, 0);
+	vhost_close(&v);
+}
+
 static void a_module_that_refuses_another_tap_leaves_the_card_without_one(void)
 {
 	struct vhost_card v = vhost_open(2);
@@ -402,6 +437,7 @@ static void a_module_that_refuses_another_tap_leaves_the_card_without_one(void)
 	refused = VHOST_SET_VRING_ADDR;
 	EQUAL(plug(&v, 2), -EPERM);
 	CHECK(!link_is_up(&v.c));
+	expect_no_watch(&v);
 	send_one(&v);
 	refused = 0;
 	EQUAL(plug(&v, 2), 0);
@@ -423,6 +459,7 @@ int main(int argc, char **argv)
 	RUN(a_module_that_begins_again_is_notified);
 	RUN(a_tap_that_comes_after_a_deleted_one_is_looked_after_like_the_first);
 	RUN(a_tap_that_comes_while_there_is_no_driver_is_the_next_one_s);
+	RUN(a_module_that_gave_up_on_the_last_tap_goes_on_with_the_next);
 	RUN(a_module_that_refuses_another_tap_leaves_the_card_without_one);
 	return 0;
 }

@@ -90,7 +90,7 @@ ping -c 1 -W 5 10.18.0.1 || exit 2
             qmp.call("device_del", id="netid")
             taps.close(taps.open_named("test", tap, 1))  # it is free
             vmm.read_until(b"DOWN")
-            qmp.call("netdev_add", id="other", ifname="svtap1")
+            qmp.call("netdev_add", id="other", ifname="svtap1", vhost=bool(more))
             qmp.call("device_add", id="other", driver="virtio-net-mmio", addr="0x0")
             report = Report(*vmm.finish())
     finally:

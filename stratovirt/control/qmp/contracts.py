@@ -24,6 +24,7 @@ _TYPES = {
     "integer": "integer",
     "size": "integer",
     "flag": "boolean",
+    "switch": "boolean or string",
     "table": "object",
 }
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
         """A card; `mac` is what the document gave it, None where the guest chooses."""
 
         mac: str | None
+        pairs: int  # of queues
+        vhost: bool  # it was made to be served by the host's kernel
 
 
 WAITING_AT_MOST = 64  # backends without a device
@@ -35,11 +37,25 @@ WAITING_AT_MOST = 64  # backends without a device
 class Backend:
     """What blockdev-add or netdev_add described. `fds` are owned, and closed with it."""
 
-    def __init__(self, table: str, path: str, properties: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        table: str,
+        path: str,
+        properties: dict[str, Any],
+        fds: Sequence[int] = (),
+        suits: Callable[[Any], None] | None = None,
+    ) -> None:
         self.table = table
         self.path = path  # what DEVICE_DELETED says
         self.properties = properties
         self._fds = list(fds)
+        self._suits = suits
+
+    def put_into(self, slot: Slot) -> None:
+        """Plug it into a slot, if that is one it was described for: QmpError says why it is not."""
+        if self._suits is not None:
+            self._suits(slot)
+        slot.plug(**self.properties)
 
     def close(self) -> None:
         """Close what it owns; the slot has descriptors of its own."""
@@ -80,7 +96,7 @@ class Shelf:
             raise QmpError("Failed to find device configuration.")
         if backend.table != table:
             raise QmpError(f"{name} is no backend for a device of this driver")
-        slot.plug(**backend.properties)
+        backend.put_into(slot)
         self._seats[name] = (self._waiting.pop(name), slot)
 
     def holds(self, slot: Slot) -> bool:

@@ -59,6 +59,7 @@ void net_vhost_leave(struct net *net)
 {
 	struct sv_virtio *device = &net->device;
 
+	clock_arm(net->watch.fd, 0);
 	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++) {
 		if (queue == net->control)
 			continue; /* of a driver that knows one pair: it was never a module's */
@@ -79,7 +80,6 @@ bool net_vhost_lost(struct net *net)
 		return true;
 	if (!is_gone(net))
 		return false;
-	clock_arm(net->watch.fd, 0);
 	net_port_lost(net, EBADFD);
 	return true;
 }
@@ -163,9 +163,13 @@ int net_vhost_start(struct net *net)
 /* Without a tap nothing that our thread takes off a ring stays with it. */
 int net_vhost_join(struct net *net)
 {
+	uint64_t stale;
+
 	for (uint32_t queue = 0; queue < 2 * net->pair_count; queue++)
 		if (queue != 2) /* which may be a driver's control queue */
 			iothread_remove(net->device.io, &net->device.queues[queue].kick);
+	if (read(net->device.lost.fd, &stale, sizeof(stale)) < 0)
+		stale = 0; /* what became of the last tap counts for nothing */
 	net->left = false;
 	clock_arm(net->watch.fd, LOOK_NS);
 	return net_vhost_start(net);

@@ -41,6 +41,8 @@ class FakeSlot:
 
     def __init__(self, note: Callable[[str], None], held: str = "", mac: str | None = None) -> None:
         self.mac = mac
+        self.pairs = 4 if mac else 1
+        self.vhost = bool(mac)
         self._note = note
         self._held = held
 

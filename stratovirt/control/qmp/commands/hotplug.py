@@ -9,7 +9,7 @@ from stratovirt.control.qmp.events import Event
 from stratovirt.control.qmp.registry import command, shortened
 from stratovirt.control.qmp.shelf import Backend
 from stratovirt.errors import QmpError
-from stratovirt.record import MISSING, Record, flag, integer, path, table, text
+from stratovirt.record import MISSING, Record, flag, integer, path, switch, table, text
 from stratovirt.units import DESCRIPTOR_MAX, is_decimal, is_hex
 
 TYPE_CHECKING = False
@@ -82,11 +82,13 @@ class NetdevAdd(Record):
     fds: str | None = text("Names of getfd or numbers of inherited descriptors, with colons", default=None)
     type: str | None = text("Without effect: it is a tap", default=None)
     dnssearch: str | None = text("Without effect", default=None)
-    vhost: str | None = text("off: a card that comes later is served by this process", default=None)
-    vhostfds: str | None = text("Refused, as vhost=on is", default=None, key="vhostfds")
+    vhost: bool | str | None = switch(
+        "Whether vhost serves the card: that was settled at the start", ("on", "off"), default=None
+    )
+    vhostfds: str | None = text("Refused: a card keeps its modules", default=None, key="vhostfds")
     downscript: str | None = text("Without effect: no script is run", default=None)
     script: str | None = text("Without effect: no script is run", default=None)
-    queues: str | None = text("1: a card that comes later has one pair", default=None)
+    queues: str | None = text("Pairs of queues: those of the card", default=None)
 
 
 class Id(Record):
@@ -143,29 +145,35 @@ def netdev_add(target: Target, arguments: NetdevAdd) -> object:
     """Describe a tap, to be put into a slot by device_add."""
     if arguments.fds is None and arguments.ifname is None:
         raise QmpError("netdev_add needs 'ifname' or 'fds'")
-    _refuse_what_no_slot_does(arguments)
+    if arguments.vhostfds is not None:
+        raise QmpError("a card keeps the modules that it was started with: leave vhostfds out")
     _check_free(target, arguments.id)
     target.shelf.add(arguments.id, lambda: _tap(target, arguments))
     return {}
 
 
-def _refuse_what_no_slot_does(arguments: NetdevAdd) -> None:
-    """Refuse what would make another machine: who serves a card, and its queues, are settled at the start."""
-    if arguments.vhostfds is not None or arguments.vhost not in {None, "off"}:
+def _check_card(arguments: NetdevAdd, card: CardSlot) -> None:
+    """Refuse what would make another card: who serves it, and its queues, are settled at the start."""
+    wanted = {True: "on", False: "off"}.get(arguments.vhost, arguments.vhost)  # type: ignore[arg-type]
+    if wanted not in {None, "on" if card.vhost else "off"}:
+        served = "vhost serves" if card.vhost else "this process serves"
         raise QmpError(
-            "whether vhost serves a card is settled at the start: leave vhost and vhostfds out; "
-            "a card that was started with vhost=on has it with its next tap too"
+            f"vhost is '{wanted}', and {served} the card, as it did from the start: leave vhost out, "
+            f"or start the machine with a card that has vhost={wanted}"
         )
-    if arguments.queues not in {None, "1"}:
+    if arguments.queues not in {None, str(card.pairs)}:
         raise QmpError(
-            f"queues is '{shortened(str(arguments.queues))}', and a card that comes later has one pair: "
+            f"queues is '{shortened(str(arguments.queues))}', and the card has {card.pairs}, which it keeps: "
             "leave queues out, or start the machine with a card that has them"
         )
 
 
 def _tap(target: Target, arguments: NetdevAdd) -> Backend:
+    def suits(slot: CardSlot) -> None:
+        _check_card(arguments, slot)
+
     if arguments.fds is None:
-        return Backend("net", arguments.id, {"tap": arguments.ifname, "fds": ()})
+        return Backend("net", arguments.id, {"tap": arguments.ifname, "fds": ()}, suits=suits)
     words = arguments.fds.split(":")
     for word in words:
         if not target.descriptors.knows(word) and not _is_descriptor(word):
@@ -175,7 +183,7 @@ def _tap(target: Target, arguments: NetdevAdd) -> Backend:
     owned = [target.descriptors.take(word) for word in words if target.descriptors.knows(word)]
     taken = iter(owned)
     fds = tuple(int(word) if is_decimal(word) else next(taken) for word in words)
-    return Backend("net", arguments.id, {"tap": None, "fds": fds}, owned)
+    return Backend("net", arguments.id, {"tap": None, "fds": fds}, owned, suits)
 
 
 def _is_descriptor(word: str) -> bool:
