@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PREALLOC_THREADS = 8
 _KIND_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000  # stat's S_IFMT and S_IFREG, S_IFDIR
 POOLS = "/sys/kernel/mm/hugepages"
+DEVICES = "/dev"
 
 
 class Ram:
@@ -115,7 +116,13 @@ def _open_path(path: str) -> int:
     try:
         kind = posix.stat(path).st_mode & _KIND_MASK
     except FileNotFoundError:
-        return _temporary(path.rpartition("/")[0] or "/")
+        folder = path.rpartition("/")[0] or "/"
+        if folder == DEVICES:
+            raise StratovirtError(
+                f"memory: {path} does not exist, and {DEVICES} is no place for a guest's memory",
+                hint=f"for huge pages, make the folder and mount them: mount -t hugetlbfs hugetlbfs {path}",
+            ) from None
+        return _temporary(folder)
     except OSError as error:
         raise HostError(f"memory: look at {path}", error, hint="is `path` what was meant?") from error
     if kind == _FOLDER:

@@ -164,7 +164,7 @@ class _Service:
         else:
             self._notices.tell(event.text, severe=event.kind in SEVERE)
             if event.kind == "io-error" and event.device and self._server is not None:
-                self._server.emit(_block_io_error(event))
+                self._server.emit(_block_io_error(event, self._server.name_in("drive", event.device)))
 
     def _finish(self) -> None:
         """Take everything down, each step whatever became of the others; raise what went wrong first."""
@@ -217,9 +217,9 @@ class _Service:
         self._loop.close()
 
 
-def _block_io_error(event: MachineEvent) -> BlockIoError:
+def _block_io_error(event: MachineEvent, name: str) -> BlockIoError:
     return BlockIoError(
-        device=event.device,
+        device=name,
         operation="read" if event.operation == "read" else "write",
         action="report",
         nospace=event.error == ENOSPC,

@@ -69,7 +69,9 @@ def _open(label: str, path: str, *, readonly: bool, direct: bool) -> int:
 
 def _open_hint(error: OSError, *, readonly: bool) -> str:
     if error.errno == errno.EINVAL:
-        return "this file system has no O_DIRECT; set direct = false (direct=off)"
+        return (
+            "this file system has no O_DIRECT; set direct = false (direct=off; in blockdev-add, cache.direct)"
+        )
     if error.errno in {errno.EPERM, errno.EACCES, errno.EROFS} and not readonly:
         return "let the user write the file, or set readonly = true (readonly=on)"
     return "is `file` the image that was meant?"
@@ -114,6 +116,8 @@ def _lock(label: str, path: str, fd: int, *, readonly: bool) -> None:
         if error.errno not in {errno.EAGAIN, errno.EACCES}:
             raise HostError(f"{label}: lock {path}", error, hint='set lock = "off" to go without') from error
         holders = ", ".join(_holders(fd)) or "a process that cannot be seen from here"
+        if f"process {posix.getpid()} (" in holders:
+            holders += ", which is this machine"
         raise StratovirtError(
             f"{label}: {path} is in use by {holders}",
             hint="end that process first; readers may share an image when all of them have readonly = true",

@@ -193,7 +193,7 @@ CODES: dict[str, Code] = {
     ),
     "SV319": _code(
         "group address",
-        "A card's own address has an even first byte; odd ones are for groups.",
+        "A card's own address has an even first byte; odd ones are for groups. All zeroes is none.",
         '[net.eth0]\ntap = "tap0"\nmac = "01:00:5e:00:00:01"\n',
         '[net.eth0]\ntap = "tap0"\nmac = "52:54:00:00:00:01"\n',
     ),

@@ -249,6 +249,10 @@ def _nets(vm: Vm) -> Iterator[Problem]:
             yield Problem(
                 "SV319", (*where, "mac"), f"{net.mac} is a group address", help="make the first byte even"
             )
+        elif net.mac is not None and not int(net.mac.replace(":", ""), 16):
+            yield Problem(
+                "SV319", (*where, "mac"), f"{net.mac} is no card's address", help="leave mac out, or name one"
+            )
         if net.vhostfds and net.vhost is False:
             yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
         if net.iothread is not None and net.vhost is not False:

@@ -34,7 +34,7 @@ ALL_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN | TUN_F_UFO
 # From all of them down: a kernel may lack the last ones.
 _OFFLOAD_SETS = (ALL_OFFLOADS, ALL_OFFLOADS & ~TUN_F_UFO, TUN_F_CSUM, 0)
 
-_HAND_OVER = "pass an open one (fd=, or getfd to a running machine, which has no capabilities)"
+_HAND_OVER = "pass an open one (fds=, or getfd to a running machine, which has no capabilities)"
 _CLONE_HINTS = {
     errno.ENOENT: "load the module (modprobe tun), or give the container the device",
     errno.ENODEV: "load the module (modprobe tun)",

@@ -36,7 +36,9 @@ def tables(data: dict[str, object]) -> dict[str, str]:
     return {name: in_order(table) for name, table in data.items()}
 
 
-@pytest.mark.guidebook("2.2 pci", "2.3 pci", "2.9 root port", "2.10 pflash", "3.1 creation")
+@pytest.mark.guidebook(
+    "2.2 pci", "2.3 pci", "2.5 pci", "2.7 pci", "2.9 root port", "2.10 pflash", "3.1 creation"
+)
 @pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.stem)
 def test_a_command_line_becomes_its_document(case: Path) -> None:
     assert tables(read(argv_of(case)).to_data()) == tables(document_of(case))

@@ -52,6 +52,12 @@ def add_image(client: Client, image: str, name: str = "drive-0") -> Any:
     return call(client, "blockdev-add", node_name=name, file={"driver": "file", "filename": image})
 
 
+def delete(client: Client, name: str) -> None:
+    event = client.ask(json.dumps({"execute": "device_del", "arguments": {"id": name}}))
+    assert event["data"]["device"] == name
+    assert client.receive() == {"return": {}}
+
+
 @pytest.mark.guidebook("3.4.1 block", "3.6 events")
 def test_the_guidebooks_disk_goes_in_and_out(served: Served, client: Client, image: str) -> None:
     request = (
@@ -224,6 +230,54 @@ def test_ids_are_unique_and_backends_in_use_stay(client: Client, image: str) -> 
     assert "in use" in call(client, "blockdev-del", node_name="drive-0")[1]
     assert "in use" in call(client, "netdev_del", id="drive-0")[1]
     assert call(client, "device_del", id="nobody") == ("DeviceNotFound", "Device nobody not found")
+
+
+def test_who_removes_a_backend_after_its_device_is_answered_that_it_is_gone(
+    client: Client, image: str
+) -> None:
+    add_image(client, image)
+    call(client, "netdev_add", id="net-0", ifname="tap0")
+    for name, driver in (("drive-0", "virtio-blk-mmio"), ("net-0", "virtio-net-mmio")):
+        call(client, "device_add", id=name, driver=driver)
+        delete(client, name)
+    delete(client, "root")
+
+    assert call(client, "netdev_del", id="drive-0") == ("GenericError", "drive-0 not found")
+    for name in ("drive-0", "root"):
+        assert call(client, "blockdev-del", node_name=name) == {}
+        assert call(client, "blockdev-del", node_name=name) == ("GenericError", f"{name} not found")
+    assert call(client, "netdev_del", id="net-0") == {}
+    assert call(client, "netdev_del", id="net-0") == ("GenericError", "net-0 not found")
+
+
+def test_a_backend_that_comes_again_is_removed_like_any(client: Client, image: str) -> None:
+    for _ in range(2):
+        add_image(client, image)
+        call(client, "device_add", id="drive-0", driver="virtio-blk-mmio")
+        delete(client, "drive-0")
+    add_image(client, image)
+    assert call(client, "blockdev-del", node_name="drive-0") == {}
+    assert call(client, "blockdev-del", node_name="drive-0") == ("GenericError", "drive-0 not found")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"driver": "qcow2"}, "driver"),
+        ({"file": {"driver": "nbd", "filename": "/"}}, "driver"),
+        ({"node-name": ""}, "node_name"),
+        ({"node-name": 'a b"c'}, "node_name"),
+        ({"node-name": "n" * 256}, "node_name"),
+    ],
+)
+def test_an_image_of_another_format_and_what_is_no_id_are_refused(
+    arguments: dict[str, Any], error: str, client: Client, image: str
+) -> None:
+    data = {"node-name": "drive-0", "file": {"driver": "file", "filename": image}, **arguments}
+    answer = client.ask(json.dumps({"execute": "blockdev-add", "arguments": data}))
+
+    assert answer["error"]["class"] == "GenericError"
+    assert error in answer["error"]["desc"], answer
 
 
 def test_an_image_that_is_not_there_or_no_image_is_refused_at_once(client: Client, tmp_path: Path) -> None:

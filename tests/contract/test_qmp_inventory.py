@@ -49,6 +49,27 @@ def test_disks_are_listed_with_their_images_and_empty_slots_without(client: Clie
     assert [node["node-name"] for node in returned(client, "query-named-block-nodes")] == ["root"]
 
 
+def put_in(client: Client, name: str, image: Path, addr: str) -> None:
+    image.write_bytes(bytes(512))
+    file = f'{{"driver":"file","filename":"{image}"}}'
+    returned(client, "blockdev-add", f'{{"node-name":"{name}","file":{file}}}')
+    returned(client, "device_add", f'{{"id":"{name}","driver":"virtio-blk-mmio","addr":"{addr}"}}')
+
+
+def test_a_disk_that_came_by_qmp_is_called_by_its_id(client: Client, tmp_path: Path) -> None:
+    assert ask(client, "device_del", '{"id":"root"}')["event"] == "DEVICE_DELETED"
+    client.receive()
+    assert [disk["device"] for disk in returned(client, "query-block")] == ["slot 0", "slot 1"]
+    put_in(client, "new", tmp_path / "first", "0x0")
+    put_in(client, "root", tmp_path / "second", "0x1")
+
+    disks = returned(client, "query-block")
+    assert [disk["device"] for disk in disks] == ["new", "root"]
+    assert [disk["inserted"]["node-name"] for disk in disks] == ["new", "root"]
+    nodes = returned(client, "query-named-block-nodes", '{"flat":true}')
+    assert [node["node-name"] for node in nodes] == ["new", "root"]
+
+
 LIMITS = {"bps": 4 << 20, "bps_rd": 1 << 20, "bps_wr": 2 << 20, "iops": 300, "iops_rd": 100, "iops_wr": 200}
 
 
@@ -115,6 +136,27 @@ def test_drivers_and_flags_are_listed_with_their_keys(client: Client) -> None:
     assert "readonly" in {key["name"] for key in options["drive"]}
     unknown = ask(client, "device-list-properties", '{"typename":"floppy"}')
     assert unknown["error"]["class"] == "DeviceNotFound"
+
+
+@pytest.mark.parametrize("kind", ["blk", "net"])
+def test_the_drivers_of_device_add_are_known_too(kind: str, client: Client) -> None:
+    mmio, device = (
+        returned(client, "device-list-properties", f'{{"typename":"virtio-{kind}-{word}"}}')
+        for word in ("mmio", "device")
+    )
+    one = returned(client, "qom-list-types", f'{{"implements":"virtio-{kind}-mmio"}}')
+
+    assert mmio == device
+    assert [entry["name"] for entry in one] == [f"virtio-{kind}-mmio"]
+    assert len(returned(client, "qom-list-types", '{"implements":"device","abstract":false}')) > 2
+
+
+def test_one_flag_is_told_of_alone(client: Client) -> None:
+    (drive,) = returned(client, "query-command-line-options", '{"option":"drive"}')
+    refused = ask(client, "query-command-line-options", '{"option":"floppy"}')["error"]
+
+    assert drive["option"] == "drive"
+    assert refused == {"class": "GenericError", "desc": "there is no flag 'floppy' that takes keys"}
 
 
 @pytest.mark.parametrize("name", EMPTY)

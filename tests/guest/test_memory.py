@@ -118,6 +118,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "too small": (small_file, "has 4K, and the guest 256M"),
     "not writable": (lambda _: Path("/proc/self"), "make a file in /proc/self"),
     "a part that is a file": (lambda folder: small_file(folder) / "file", "Not a directory"),
+    "a pool that is not mounted": (
+        lambda _: Path("/dev/no-such-pool"),
+        "/dev/no-such-pool does not exist, and /dev is no place for a guest's memory",
+    ),
     "relative": (lambda _: Path("memory"), "not an absolute path"),
 }
 

@@ -261,3 +261,15 @@ def test_the_thread_that_a_disk_names_serves_it_and_no_other_one_does(tmp_path: 
     assert served == {disk: {name} for name, disks in THREADS.items() for disk in disks}
     assert names == {name: name for name in ("shared", "own", "idle")}
     assert [(tmp_path / disk).read_bytes()[512:520] for disk in "abcd"] == [(1).to_bytes(8, "little")] * 4
+
+
+@pytest.mark.guidebook("2.1 id")
+def test_eight_threads_have_their_names(tmp_path: Path) -> None:
+    names = [f"thread{number}" for number in range(8)]
+    flags = [word for name in names for word in ("-iothread", f"id={name}")]
+    with obeying(tmp_path, *flags) as vmm, closing(Qmp(tmp_path / "qmp", vmm.deadline)) as qmp:
+        known = {thread["id"]: thread["thread-id"] for thread in qmp.call("query-iothreads")}
+        tasks = Path(f"/proc/{vmm.process.pid}/task")
+        held = {name: (tasks / str(task) / "comm").read_text().strip() for name, task in known.items()}
+
+    assert held == {name: name for name in names}

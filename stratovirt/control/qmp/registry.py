@@ -45,6 +45,10 @@ class Target:
         self.emit = emit
         self.end = end  # after the reply; the event says why
 
+    def name_in(self, table: str, slot: str) -> str:
+        """Return what clients call the device in a slot: an id of device_add, or the slot's own."""
+        return self.shelf.name_in(self.machine.slots(table).get(slot)) or slot
+
     def for_client(self) -> Target:
         """Return what one client's commands work on: its descriptors without a name are nobody else's."""
         own = Target(self.machine, self.emit, self.end)

@@ -50,6 +50,10 @@ class Server:
         for session in tuple(self._sessions):
             session.emit(event)
 
+    def name_in(self, table: str, slot: str) -> str:
+        """Return what clients call the device in a slot."""
+        return self._target.name_in(table, slot)
+
     def balloon_changed(self) -> None:
         """The guest changed its balloon: clients will be told."""
         self._balloon.changed()

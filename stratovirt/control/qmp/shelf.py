@@ -69,6 +69,7 @@ class Shelf:
     def __init__(self) -> None:
         self._waiting: dict[str, Backend] = {}
         self._seats: dict[str, tuple[Backend, Slot]] = {}
+        self._gone: dict[str, str] = {}  # ids that device_del took, with their tables, newest last
 
     def add(self, name: str, backend: Callable[[], Backend]) -> None:
         """Let a backend wait for device_add. It is only made when the id is free."""
@@ -77,9 +78,13 @@ class Shelf:
         if len(self._waiting) == WAITING_AT_MOST:
             raise QmpError(f"{WAITING_AT_MOST} backends wait for a device already")
         self._waiting[name] = backend()
+        self._gone.pop(name, None)
 
     def remove(self, name: str, table: str) -> None:
-        """Forget a backend that waits."""
+        """Forget a backend that waits, or that device_del has taken with its device already."""
+        if self._gone.get(name) == table:
+            del self._gone[name]
+            return
         if name in self._seats:
             raise QmpError(f"{name} is in use; device_del comes first")
         backend = self._waiting.get(name)
@@ -99,9 +104,9 @@ class Shelf:
         backend.put_into(slot)
         self._seats[name] = (self._waiting.pop(name), slot)
 
-    def holds(self, slot: Slot) -> bool:
-        """Tell whether what is in a slot came from here."""
-        return any(seated is slot for _backend, seated in self._seats.values())
+    def name_in(self, slot: Slot | None) -> str:
+        """Return the id of what is in a slot and came from here; "" when nothing did."""
+        return next((name for name, (_backend, seated) in self._seats.items() if seated is slot), "")
 
     def unseat(self, name: str) -> str | None:
         """Take a backend out of its slot and forget it; return its path, None when no slot holds it."""
@@ -111,7 +116,15 @@ class Shelf:
         slot.unplug()
         del self._seats[name]
         backend.close()
+        self.took(name, backend.table)
         return backend.path
+
+    def took(self, name: str, table: str) -> None:
+        """Remember that a backend went with its device: who asks for it to go is answered that it has."""
+        self._gone.pop(name, None)
+        self._gone[name] = table
+        if len(self._gone) > WAITING_AT_MOST:
+            del self._gone[next(iter(self._gone))]
 
     def close(self) -> None:
         """Close every descriptor that backends own."""

@@ -268,6 +268,21 @@ def test_a_fault_of_a_disk_is_an_event_of_qmp(operation: str, word: str, path: P
     }
 
 
+def test_a_fault_of_a_disk_that_came_by_qmp_names_it_by_its_id(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(bytes(512))
+    with Served(path) as served:
+        served.has_started()
+        client = served.connect()
+        client.ask(
+            '{"execute":"blockdev-add","arguments":{"node-name":"new","file":'
+            f'{{"driver":"file","filename":"{tmp_path}/image"}}}}}}'
+        )
+        client.ask('{"execute":"device_add","arguments":{"id":"new","driver":"virtio-blk-mmio"}}')
+        served.happens("io-error", "text", "Broken", device="slot 1", operation="read", error=5)
+
+        assert client.receive()["data"]["device"] == "new"
+
+
 def test_a_forbidden_system_call_ends_the_process_and_is_told(path: Path) -> None:
     with Served(path) as served:
         served.has_started()

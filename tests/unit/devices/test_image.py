@@ -117,3 +117,12 @@ def test_a_lock_that_fails_for_another_reason_is_told(disk: Path, monkeypatch: p
     monkeypatch.setattr(fcntl, "fcntl", refuse)
     with pytest.raises(HostError, match=r"lock .*: Input/output error"):
         opened(disk)
+
+
+def test_an_image_that_this_machine_has_already_says_so(disk: Path) -> None:
+    with (
+        opened(disk),
+        pytest.raises(StratovirtError, match=f"process {os.getpid()} .* which is this machine"),
+        opened(disk),
+    ):
+        pass

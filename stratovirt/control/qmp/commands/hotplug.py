@@ -9,7 +9,7 @@ from stratovirt.control.qmp.events import Event
 from stratovirt.control.qmp.registry import command, shortened
 from stratovirt.control.qmp.shelf import Backend
 from stratovirt.errors import QmpError
-from stratovirt.record import MISSING, Record, flag, integer, path, switch, table, text
+from stratovirt.record import MISSING, Record, choice, flag, integer, path, switch, table, text
 from stratovirt.units import DESCRIPTOR_MAX, is_decimal, is_hex
 
 TYPE_CHECKING = False
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
     from stratovirt.control.qmp.shelf import CardSlot, Slot
 
 # Driver to the table of the document that has its slots, and what the original calls them.
-_TABLES = {
+DRIVERS = {
     "virtio-blk-mmio": ("drive", "block"),
     "virtio-blk-device": ("drive", "block"),
     "virtio-net-mmio": ("net", "net"),
     "virtio-net-device": ("net", "net"),
 }
-ID_MAX = 255
 
 
 class DeviceDeleted(Event):
@@ -47,19 +46,19 @@ class Cache(Record):
 class ImageFile(Record):
     """Where an image is."""
 
-    driver: str = text("Without effect: images are raw")
+    driver: str = choice("A file or a block device: images are raw", ("file", "host_device", "raw"))
     filename: str = path("Image file or block device on the host", max_length=4096)
 
 
 class BlockdevAdd(Record):
     """The arguments of `blockdev-add`."""
 
-    node_name: str = text("Id of the backend, and of its device", max_length=ID_MAX)
+    node_name: str = text("Id of the backend, and of its device", pattern="name")
     file: ImageFile = table("The image", ImageFile, default=MISSING)
     cache: Cache | None = table("How the host caches it", Cache)
     read_only: bool = flag("The guest may only read", default=False)
     read_zeros: bool | None = flag("Without effect", default=None)
-    driver: str | None = text("Without effect: images are raw", default=None)
+    driver: str | None = choice("Images are raw", ("raw", "file", "host_device"), default=None)
     backing: str | None = text("Without effect: raw images have none", default=None)
     discard: str | None = text("Without effect: a writable disk can discard", default=None)
     id: str | None = text("Without effect: node-name is the id", default=None)
@@ -75,7 +74,7 @@ class NodeName(Record):
 class NetdevAdd(Record):
     """The arguments of `netdev_add`."""
 
-    id: str = text("Id of the backend, and of its device", max_length=ID_MAX)
+    id: str = text("Id of the backend, and of its device", pattern="name")
     ifname: str | None = text(
         "Tap device on the host", default=None, key="ifname", max_length=15, pattern="name"
     )
@@ -200,10 +199,10 @@ def netdev_del(target: Target, arguments: Id) -> object:
 @command("device_add", DeviceAdd)
 def device_add(target: Target, arguments: DeviceAdd) -> object:
     """Put a backend into a slot: the guest sees the disk grow, or the card's link come up."""
-    if arguments.driver not in _TABLES:
-        known = ", ".join(_TABLES)
+    if arguments.driver not in DRIVERS:
+        known = ", ".join(DRIVERS)
         raise QmpError(f"Unsupported replaceable device type. '{arguments.driver}' is none of {known}")
-    kind, word = _TABLES[arguments.driver]
+    kind, word = DRIVERS[arguments.driver]
     slots = list(target.machine.slots(kind).values())
     number = _slot_number(arguments, slots)
     if number >= len(slots):
@@ -254,18 +253,19 @@ def device_del(target: Target, arguments: Id) -> object:
 
 def _unplug_described(target: Target, name: str) -> str:
     """Empty a slot that the machine was started with; return the path for the event."""
-    for kind, _word in _TABLES.values():
+    for kind, _word in DRIVERS.values():
         slot = target.machine.slots(kind).get(name)
         held = None if slot is None else slot.info()
-        if slot is not None and held is not None and not target.shelf.holds(slot):
+        if slot is not None and held is not None and not target.shelf.name_in(slot):
             slot.unplug()
+            target.shelf.took(name, kind)
             return str(held["file"]) if kind == "drive" else name
     raise QmpError(f"Device {name} not found", "DeviceNotFound")
 
 
 def _check_free(target: Target, name: str) -> None:
     """Refuse the id of a device that the machine was started with and that still has its backend."""
-    for kind, _word in _TABLES.values():
+    for kind, _word in DRIVERS.values():
         slot = target.machine.slots(kind).get(name)
-        if slot is not None and slot.info() is not None and not target.shelf.holds(slot):
+        if slot is not None and slot.info() is not None and not target.shelf.name_in(slot):
             raise QmpError(f"{name} is already registered.")

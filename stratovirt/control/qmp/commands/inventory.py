@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from stratovirt.control.qmp.registry import Nothing, command
+from stratovirt.control.qmp.commands.hotplug import DRIVERS
+from stratovirt.control.qmp.registry import Nothing, command, shortened
 from stratovirt.errors import QmpError
-from stratovirt.record import Record, text
+from stratovirt.record import Record, flag, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,30 +154,42 @@ def query_block(target: Target, _arguments: Nothing) -> object:
             "removable": True,
             "type": "unknown",
         }
-        | ({} if held is None else {"io-status": "ok", "inserted": _inserted(target, name, held)})
-        for name, held in _disks(target)
+        | ({} if held is None else {"io-status": "ok", "inserted": _inserted(target, name, slot, held)})
+        for name, slot, held in _disks(target)
     ]
 
 
-@command("query-named-block-nodes", Nothing)
-def query_named_block_nodes(target: Target, _arguments: Nothing) -> object:
+class Flat(Record):
+    """The arguments of `query-named-block-nodes`."""
+
+    flat: bool = flag("Without effect: no image has another one behind it", default=False)
+
+
+@command("query-named-block-nodes", Flat)
+def query_named_block_nodes(target: Target, _arguments: Flat) -> object:
     """List the images in use."""
-    return [_inserted(target, name, held) for name, held in _disks(target) if held is not None]
+    return [_inserted(target, name, slot, held) for name, slot, held in _disks(target) if held is not None]
 
 
-def _disks(target: Target) -> list[tuple[str, dict[str, Any] | None]]:
-    return [(name, slot.info()) for name, slot in target.machine.slots("drive").items()]
+def _disks(target: Target) -> list[tuple[str, str, dict[str, Any] | None]]:
+    """Return what each disk is called, the slot that it is in, and its image, None in an empty slot."""
+    found = []
+    for number, (slot, disk) in enumerate(target.machine.slots("drive").items()):
+        held = disk.info()
+        # Who took the image of `root` out may call another disk so: the slot is only a number then.
+        found.append((f"slot {number}" if held is None else target.name_in("drive", slot), slot, held))
+    return found
 
 
-def _limits(target: Target, name: str) -> dict[str, int]:
-    """Return what a disk may do each second, 0 for as much as it can; an empty slot has no record."""
-    drive = target.machine.document.drive.get(name)
+def _limits(target: Target, slot: str) -> dict[str, int]:
+    """Return what a disk may do each second, 0 for as much as it can: of the slot, whatever is in it."""
+    drive = target.machine.document.drive.get(slot)
     limit = None if drive is None else drive.limit
     found: dict[str, int] = {word: getattr(limit, field, None) or 0 for word, field in _LIMITS.items()}
     return found | {"iops": 0 if drive is None else drive.iops or 0}
 
 
-def _inserted(target: Target, name: str, held: dict[str, Any]) -> dict[str, object]:
+def _inserted(target: Target, name: str, slot: str, held: dict[str, Any]) -> dict[str, object]:
     image = {
         "dirty-flag": False,
         "filename": held["file"],
@@ -194,7 +207,7 @@ def _inserted(target: Target, name: str, held: dict[str, Any]) -> dict[str, obje
         "node-name": name,
         "ro": held.get("readonly", False),
         "write_threshold": 0,
-        **_limits(target, name),
+        **_limits(target, slot),
     }
 
 
@@ -209,26 +222,59 @@ def _contract() -> dict[str, Any]:
     return contract
 
 
-@command("query-command-line-options", Nothing)
-def query_command_line_options(_target: Target, _arguments: Nothing) -> object:
+class OptionName(Record):
+    """The arguments of `query-command-line-options`."""
+
+    option: str | None = text("Name of a flag; all without it", default=None)
+
+
+@command("query-command-line-options", OptionName)
+def query_command_line_options(_target: Target, arguments: OptionName) -> object:
     """List the flags that take keys, with their keys."""
-    return [
+    found = [
         {
             "option": name.removeprefix("-"),
             "parameters": [
                 {"help": about.get("doc", ""), "name": key, "type": "string"}
-                for key, about in flag.get("keys", {}).items()
+                for key, about in about_flag.get("keys", {}).items()
             ],
         }
-        for name, flag in _contract()["flags"].items()
-        if flag.get("keys")
+        for name, about_flag in _contract()["flags"].items()
+        if about_flag.get("keys")
     ]
+    if arguments.option is None:
+        return found
+    wanted = [item for item in found if item["option"] == arguments.option]
+    if not wanted:
+        raise QmpError(f"there is no flag '{shortened(arguments.option)}' that takes keys")
+    return wanted
 
 
-@command("qom-list-types", Nothing)
-def qom_list_types(_target: Target, _arguments: Nothing) -> object:
+def _drivers() -> dict[str, Any]:
+    """Return the drivers of -device, and those of device_add, which are the same under another name."""
+    drivers: dict[str, Any] = dict(_contract()["drivers"])
+    for name in DRIVERS:
+        if name not in drivers:
+            drivers[name] = drivers[f"{name.removesuffix('mmio')}device"]
+    return drivers
+
+
+class TypesWanted(Record):
+    """The arguments of `qom-list-types`."""
+
+    implements: str | None = text("Only this driver; `device` is every one", default=None)
+    abstract: bool = flag("Without effect: none is abstract", default=False)
+
+
+@command("qom-list-types", TypesWanted)
+def qom_list_types(_target: Target, arguments: TypesWanted) -> object:
     """List the drivers of devices."""
-    return [{"name": name, "parent": "device"} for name in _contract()["drivers"]]
+    wanted = {None, "device", "object"}
+    return [
+        {"name": name, "parent": "device"}
+        for name in _drivers()
+        if arguments.implements in wanted or arguments.implements == name
+    ]
 
 
 class TypeName(Record):
@@ -240,7 +286,7 @@ class TypeName(Record):
 @command("device-list-properties", TypeName)
 def device_list_properties(_target: Target, arguments: TypeName) -> object:
     """List the keys of a driver."""
-    drivers = _contract()["drivers"]
+    drivers = _drivers()
     if arguments.typename not in drivers:
         raise QmpError(f"Device '{arguments.typename}' not found", "DeviceNotFound")
     return [
