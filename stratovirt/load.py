@@ -104,8 +104,15 @@ def _text(field: Field, value: object, problems: Problems, where: Path) -> Any:
         return _wrong(problems, where, "text", value)
     if field.max_length is not None and len(value) > field.max_length:
         problems.append(
-            Problem("SV106", where, f"{where[-1]} has {len(value)} characters, at most {field.max_length}")
+            Problem(
+                "SV106",
+                where,
+                f"{where[-1]} has {len(value)} characters, at most {field.max_length}",
+                help="name a shorter path" if field.kind == "path" else "",
+            )
         )
+    elif not value.isascii() and any(_is_half(letter) for letter in value):
+        problems.append(Problem("SV107", where, f"{where[-1]} has half of a surrogate pair (\\ud800) in it"))
     elif field.pattern and not PATTERNS[field.pattern][1](value):
         problems.append(
             Problem("SV107", where, f"{where[-1]} is {value!r}, not {PATTERNS[field.pattern][2]}")
@@ -113,12 +120,17 @@ def _text(field: Field, value: object, problems: Problems, where: Path) -> Any:
     return value
 
 
+def _is_half(letter: str) -> bool:
+    """Tell whether it is a surrogate; those that stand for a byte of a file name are none (os.fsencode)."""
+    return "\ud800" <= letter <= "\udfff" and not "\udc80" <= letter <= "\udcff"
+
+
 def _integer(field: Field, value: object, problems: Problems, where: Path) -> Any:
     if not isinstance(value, int) or isinstance(value, bool):
         return _wrong(problems, where, "a whole number", value)
     low, high = field.minimum, field.maximum
     if (low is not None and value < low) or (high is not None and value > high):
-        problems.append(Problem("SV105", where, f"{where[-1]} is {value}, not in {_range(low, high)}"))
+        problems.append(Problem("SV105", where, f"{_called(where)} is {value}, not {_range(low, high)}"))
     return value
 
 
@@ -176,7 +188,10 @@ def _table(field: Field, value: object, problems: Problems, where: Path) -> Reco
 def _tables(field: Field, value: object, problems: Problems, where: Path) -> Any:
     assert field.record is not None
     if not isinstance(value, dict):
-        return _wrong(problems, where, "named tables", value)
+        _wrong(
+            problems, where, "named tables", value, help_text=f"write [{'.'.join(where)}.NAME], once for each"
+        )
+        return {}
     loaded = {}
     for name, item in value.items():
         if not isinstance(name, str) or not PATTERNS["name"][1](name):
@@ -209,8 +224,13 @@ _LOADERS: dict[str, Callable[[Field, Any, Problems, Path], Any]] = {
 
 
 def _wrong(problems: Problems, where: Path, wanted: str, value: object, *, help_text: str = "") -> Any:
-    message = f"{where[-1]} must be {wanted}, not {_kind_of(value)}"
+    message = f"{_called(where)} must be {wanted}, not {_kind_of(value)}"
     problems.append(Problem("SV103", where, message, help=help_text))
+
+
+def _called(where: Path) -> str:
+    """Return the key of a value, and its place in a list."""
+    return f"{where[-2]}[{where[-1]}]" if where[-1].isdecimal() and len(where) > 1 else where[-1]
 
 
 def _kind_of(value: object) -> str:
@@ -230,8 +250,8 @@ def _named(where: Path) -> str:
 
 def _range(low: int | None, high: int | None) -> str:
     if high is None:
-        return f"{low} or more"
-    return f"{low}..{high}"
+        return f"in {low} or more"
+    return f"{low}" if low == high else f"in {low}..{high}"
 
 
 def closest(word: str, known: list[str]) -> str:

@@ -62,7 +62,8 @@ def reopen() -> None:
         return
     flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOCTTY
     try:
-        fd = posix.open(_state.path, flags, 0o640)
+        fd = posix.open(_state.path, flags | posix.O_NONBLOCK, 0o640)  # a pipe that nobody reads is refused
+        posix.set_blocking(fd, True)
     except OSError as error:
         raise HostError(f"open log {_state.path}", error, hint="name a file that can be written") from error
     if _state.fd == STDERR:

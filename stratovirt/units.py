@@ -40,6 +40,12 @@ def is_mac(text: str) -> bool:
     return len(groups) == 6 and all(len(group) == 2 and is_hex(group) for group in groups)
 
 
+def is_card_mac(mac: str) -> bool:
+    """Tell whether one card can have it: an address of no group (IEEE 802, the first bit sent), not all 0."""
+    digits = mac.replace(":", "")
+    return not int(digits[:2], 16) & 1 and int(digits, 16) > 0
+
+
 def is_hex(text: str) -> bool:
     """Tell whether text consists of hexadecimal digits only."""
     return bool(text) and all(letter in "0123456789abcdefABCDEF" for letter in text)

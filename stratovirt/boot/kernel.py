@@ -88,7 +88,8 @@ class KernelImage:
         self.path = path
         self._wanted = wanted
         try:
-            self.fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+            # Not blocking: to open a pipe would wait for somebody who writes it.
+            self.fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
         except OSError as error:
             raise HostError(
                 f"open kernel {path}", error, hint="set `kernel` in [boot], or -kernel, to a file"

@@ -40,7 +40,7 @@ def translate(argv: list[str], arch: str = "") -> Vm:
     vm = load(Vm, data, problems)
     complaints = draft.problems + [_complaint(draft.origin_of(problem.path), problem) for problem in problems]
     warnings: list[Complaint] = []
-    for problem in crosscheck(vm) if vm is not None else ():
+    for problem in crosscheck(vm, problems) if vm is not None else ():
         complaint = _complaint(draft.frontend_of(problem.path), problem)
         if not problem.warning:
             complaints.append(complaint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posix
 
 from stratovirt.core import check, ffi, kvm, lib
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from stratovirt.core._core import CData
 
 EVENTS_AT_ONCE = 32
+THREAD_HINT = "raise the limit of memory or of processes (ulimit -v, ulimit -u)"
 SECCOMP_HINT = "use a kernel with seccomp filters, or start with -disable-seccomp (process.seccomp = false)"
 
 
@@ -107,7 +109,9 @@ class CoreVm:
     def start_vcpus(self, *, parked: bool) -> None:
         """Start the vCPU threads; parked ones wait for resume()."""
         check("confine the I/O threads", lib.sv_iothreads_ready(self._handle), SECCOMP_HINT)
-        check("start the vCPU threads", lib.sv_vcpus_start(self._handle, parked), SECCOMP_HINT)
+        result = lib.sv_vcpus_start(self._handle, parked)
+        short = -result in {errno.EAGAIN, errno.ENOMEM}
+        check("start the vCPU threads", result, THREAD_HINT if short else SECCOMP_HINT)
 
     def hand_over_notifications(self) -> None:
         """Have KVM itself pass on what drivers notify; until then each one is an exit of its vCPU."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from stratovirt import devices
 from stratovirt.document.causes import unexplained
 from stratovirt.record import Problem
-from stratovirt.units import GIB, KIB, MIB, format_size
+from stratovirt.units import GIB, KIB, MIB, format_size, is_card_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,7 +216,8 @@ def _sockets(vm: Vm) -> Iterator[Problem]:
         length = len(path.encode("utf-8", "surrogateescape"))
         limit = SOCKET_PATH_MAX - (PORT_SUFFIX if where[0] == "vsock" else 0)
         if length > limit:
-            yield Problem("SV315", where, f"the socket path has {length} bytes, at most {limit}")
+            why = f"the socket path has {length} bytes, at most {limit}"
+            yield Problem("SV315", where, why, help="put it into a folder with a shorter path")
     yield from _twice(paths, "SV316", "the socket")
 
 
@@ -245,14 +246,9 @@ def _nets(vm: Vm) -> Iterator[Problem]:
         if net.tap is None and not net.fds:
             yield Problem("SV318", where, f"net '{name}' has neither a tap nor fds", help='add tap = "tap0"')
         yield from _net_descriptors(name, net)
-        if net.mac is not None and int(net.mac[:2], 16) & 1:
-            yield Problem(
-                "SV319", (*where, "mac"), f"{net.mac} is a group address", help="make the first byte even"
-            )
-        elif net.mac is not None and not int(net.mac.replace(":", ""), 16):
-            yield Problem(
-                "SV319", (*where, "mac"), f"{net.mac} is no card's address", help="leave mac out, or name one"
-            )
+        if net.mac is not None and not is_card_mac(net.mac):
+            why = f"{net.mac} is the address of a group, or of nobody"
+            yield Problem("SV319", (*where, "mac"), why, help="make the first byte even, or leave mac out")
         if net.vhostfds and net.vhost is False:
             yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
         if net.iothread is not None and net.vhost is not False:

@@ -58,7 +58,7 @@ class Source:
         try:
             fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
             try:
-                raw = posix.read(fd, MAX_BYTES + 1)
+                raw = _read_all(fd)
             finally:
                 posix.close(fd)
         except OSError as error:
@@ -95,6 +95,21 @@ class Source:
 
                 self._places = scan(self.text)
         return self._places
+
+
+def _read_all(fd: int) -> bytes:
+    """Return what there is, a byte more than MAX_BYTES at most; whoever writes a pipe is waited for."""
+    raw = b""
+    while len(raw) <= MAX_BYTES:
+        try:
+            piece = posix.read(fd, MAX_BYTES + 1 - len(raw))
+        except BlockingIOError:
+            posix.set_blocking(fd, True)
+            continue
+        if not piece:
+            break
+        raw += piece
+    return raw
 
 
 def suffix_of(path: str) -> str:

@@ -61,10 +61,19 @@ class _Plain:
             return [self.convert(item, depth + 1) for item in value]
         if isinstance(value, bool) or value is None:
             return value
-        for plain in (int, float, str):
+        if isinstance(value, str):
+            return _whole(value)
+        for plain in (int, float):
             if isinstance(value, plain):
                 return plain(value)
         return value
+
+
+def _whole(value: str) -> str:
+    """Return text in which what JSON writes as two halves is one character; half of one stays."""
+    if value.isascii():
+        return str(value)
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def scan(text: str) -> Places:

@@ -55,7 +55,8 @@ VCPU: Calls = {
     "rt_sigreturn": None,
     "rt_sigprocmask": None,
     "restart_syscall": None,
-    "madvise": None,  # the C library gives back the stack of a thread that ends
+    "madvise": None,  # the C library gives back the stack of a thread that ends,
+    "munmap": None,  # and what it got where the heap could not grow (RLIMIT_AS)
     "exit": None,
     "exit_group": None,
 }

@@ -84,6 +84,19 @@ def test_a_room_imports_only_rooms_to_its_right(path: Path) -> None:
     assert imported_rooms(path) <= allowed
 
 
+def test_devices_do_not_import_each_other() -> None:
+    tables = {path.stem for path in (PACKAGE / "devices").glob("*.py")} - {"__init__", "device", "image"}
+    for name in tables:
+        tree = ast.parse((PACKAGE / "devices" / f"{name}.py").read_text())
+        asked = {
+            node.module.removeprefix("stratovirt.devices.")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+        }
+
+        assert not asked & tables, name
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()

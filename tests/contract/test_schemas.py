@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft4Validator, Draft7Validator
 
 from stratovirt.document.contracts import main, projections
+from stratovirt.document.crosscheck import crosscheck
 from stratovirt.document.schema import bundled
 from stratovirt.document.vm import Vm
 from stratovirt.load import load
@@ -117,6 +118,16 @@ def test_records_and_schemas_accept_and_refuse_the_same_documents() -> None:
         load(Vm, document, problems)
 
         assert bool(problems) == (not validator.is_valid(document)), (document, problems)
+
+
+def test_whatever_is_in_a_document_has_findings_and_no_accident() -> None:
+    source = random.Random(20261127)
+    for _ in range(3000):
+        document = mutated(source)
+        problems: list[Problem] = []
+        vm = load(Vm, document, problems)
+        if vm is not None:
+            crosscheck(vm, problems)
 
 
 def test_the_good_document_is_good_to_both() -> None:

@@ -173,8 +173,8 @@ def test_a_vhost_descriptor_that_is_none_is_told(name: str, tmp_path: Path) -> N
     [
         ("52:54:00:12:34", "SV107", "52:54:00:12:34"),
         ("52:54:00:12:34:zz", "SV107", "52:54:00:12:34:zz"),
-        ("01:00:5e:00:00:01", "SV319", "group address"),
-        ("00:00:00:00:00:00", "SV319", "no card's address"),
+        ("01:00:5e:00:00:01", "SV319", "address of a group"),
+        ("00:00:00:00:00:00", "SV319", "or of nobody"),
     ],
 )
 def test_an_address_that_is_none_is_refused(mac: str, code: str, reason: str, tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
 import socket
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +19,6 @@ from tests.guest.vmm import COMMAND, Vmm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 pytestmark = pytest.mark.kvm
 
@@ -34,9 +36,16 @@ def bzimage_header() -> bytes:
     return bytes(header)
 
 
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe")
+    return folder / "pipe"
+
+
 KERNELS: dict[str, Callable[[Path], Path]] = {
     "missing": lambda folder: folder / "nothing",
     "a folder": lambda folder: folder,
+    "a pipe that nobody writes": pipe,
+    "a program": lambda _: Path(sys.executable).resolve(),
     "empty": lambda folder: write(folder / "kernel", b""),
     "compressed": lambda folder: write(folder / "kernel", gzip.compress(b"vmlinux" * 100)),
     "a truncated bzImage": lambda folder: write(folder / "kernel", bzimage_header()),
@@ -62,7 +71,11 @@ def test_what_is_no_kernel_is_named(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("missing", "No such file or directory"), ("a folder", "is not a regular file")],
+    [
+        ("missing", "No such file or directory"),
+        ("a folder", "is not a regular file"),
+        ("a pipe that nobody writes", "is not a regular file"),
+    ],
 )
 def test_what_is_no_initrd_is_named(kind: str, reason: str, tmp_path: Path) -> None:
     initrd = KERNELS[kind](tmp_path)
@@ -120,6 +133,7 @@ def test_a_path_that_is_too_long_is_refused(what: str, length: int, reason: str,
     assert status == 1
     assert what in errors
     assert reason in errors
+    assert "hint: " in errors
     assert not (tmp_path / "qmp").exists()
 
 
@@ -202,6 +216,7 @@ def test_a_socket_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
 
     assert status == 1
     assert "107" in errors
+    assert "hint: put it into a folder with a shorter path" in errors
 
 
 def test_a_socket_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
@@ -238,9 +253,31 @@ def test_a_flag_that_does_not_exist_is_a_usage_error() -> None:
     assert "unsupport" in errors
 
 
-def test_more_memory_than_the_process_may_have_is_told(tmp_path: Path) -> None:
-    import resource
+def test_a_log_that_is_a_pipe_which_nobody_reads_is_refused(tmp_path: Path) -> None:
+    status, errors = start(*flags(tmp_path, tiny.build("hello"), "-D", pipe(tmp_path)))
 
+    assert (status, f"open log {tmp_path}/pipe: No such device" in errors) == (1, True), errors
+
+
+@pytest.mark.parametrize("mib", range(280, 480, 20))
+def test_a_process_that_is_short_of_memory_runs_or_says_what_it_lacks(mib: int, tmp_path: Path) -> None:
+    limit = mib << 20
+    run = subprocess.run(
+        [*COMMAND, *map(str, flags(tmp_path, tiny.build("hello")))],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert run.returncode in {0, 1}, run.stderr
+    assert run.returncode == 0 or "hint: " in run.stderr, run.stderr
+    assert "Traceback" not in run.stderr
+    assert "seccomp" not in run.stderr
+    assert not (tmp_path / "qmp").exists()
+
+
+def test_more_memory_than_the_process_may_have_is_told(tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 

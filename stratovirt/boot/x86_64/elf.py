@@ -18,11 +18,12 @@ HEADER_SIZE = 64
 PROGRAM_HEADER_SIZE = 56
 CLASS_64, LITTLE_ENDIAN = 2, 1
 MACHINES = {62: "x86_64"}
-PT_LOAD, PT_NOTE = 1, 4
+PT_LOAD, PT_INTERP, PT_NOTE = 1, 3, 4
 MAX_PROGRAM_HEADERS = 64
 MAX_NOTES = 1 << 16  # bytes; a vmlinux has a few hundred
 NOTE_PHYS32_ENTRY = 18  # XEN_ELFNOTE_PHYS32_ENTRY
 ADDRESS_LIMIT = 1 << 40
+LOWEST = 1 << 20  # below it are the real mode's memory and what is made for the kernel (layout.py)
 
 
 class ProgramHeader:
@@ -46,6 +47,8 @@ def plan(image: KernelImage) -> KernelPlan:
     if machine not in MACHINES:
         raise image.refuse(f"is an ELF file for another processor (machine {machine})")
     headers = list(_program_headers(image, header))
+    if any(entry.kind == PT_INTERP for entry in headers):
+        raise image.refuse("is a program for an operating system, not a kernel")
     loads = [_checked(image, entry) for entry in headers if entry.kind == PT_LOAD and entry.memory_size]
     if not loads:
         raise image.refuse(
@@ -78,6 +81,11 @@ def _checked(image: KernelImage, entry: ProgramHeader) -> ProgramHeader:
     if entry.offset + entry.file_size > image.size:
         raise image.refuse(
             f"is cut off: a segment ends at byte {entry.offset + entry.file_size}, the file at {image.size}"
+        )
+    if entry.physical < LOWEST:
+        raise image.refuse(
+            f"wants to be loaded at {entry.physical:#x}, where the boot tables are",
+            hint="name a vmlinux: a kernel is at 1M or above, and a library is none",
         )
     if entry.physical + entry.memory_size > ADDRESS_LIMIT:
         raise image.refuse(f"wants to be loaded at {entry.physical:#x}, where no guest has memory")

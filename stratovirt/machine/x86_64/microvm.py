@@ -129,7 +129,7 @@ def _open_initrd(path: str | None) -> tuple[int, int]:
     if path is None:
         return -1, 0
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)  # as KernelImage does
     except OSError as error:
         raise HostError(
             f"open initrd {path}", error, hint="set `initrd` in [boot], or -initrd, to a file"

@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def elf(*, machine: int = 62, note: bool = True, segments: int = 1, entry: int = 0xFFFFFFFF81000000) -> bytes:
-    """Return a small ELF with one segment at 16 MiB and a PVH note."""
+def elf(
+    *,
+    machine: int = 62,
+    kind: int = 4,
+    segments: int = 1,
+    entry: int = 0xFFFFFFFF81000000,
+    physical: int = 0x1000000,
+) -> bytes:
+    """Return a small ELF with one segment at 16 MiB and a PVH note (program header of kind 4)."""
     note_bytes = struct.pack("<III4sQ", 4, 8, 18, b"Xen\0", 0x1000370)
     headers = 64 + 56 * 2
-    load = struct.pack("<IIQQQQQQ", 1, 5, headers, 0xFFFFFFFF81000000, 0x1000000, 64, 128, 4096)
-    notes = struct.pack(
-        "<IIQQQQQQ", 4 if note else 6, 4, headers + 64, 0, 0, len(note_bytes), len(note_bytes), 4
-    )
+    load = struct.pack("<IIQQQQQQ", 1, 5, headers, 0xFFFFFFFF81000000, physical, 64, 128, 4096)
+    notes = struct.pack("<IIQQQQQQ", kind, 4, headers + 64, 0, 0, len(note_bytes), len(note_bytes), 4)
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
     head = ident + struct.pack(
         "<HHIQQQIHHHHHH", 2, machine, 1, entry, 64, 0, 0, 64, 56, 2 * segments, 0, 0, 0
@@ -70,7 +75,7 @@ def test_an_elf_with_a_pvh_note_is_entered_there(tmp_path: Path) -> None:
 
 
 def test_an_elf_without_a_note_is_entered_at_its_physical_entry(tmp_path: Path) -> None:
-    plan = plan_of(elf(note=False), tmp_path)
+    plan = plan_of(elf(kind=6), tmp_path)
 
     assert (plan.protocol, plan.entry) == ("linux64", 0x1000000)
 
@@ -93,6 +98,8 @@ def test_anything_else_is_a_flat_image(tmp_path: Path) -> None:
         (bytes(510) + b"\x55\xaa" + bytes(512), "begins like a disk"),
         (bytes(0x438) + b"\x53\xef" + bytes(64), "is an ext file system"),
         (elf(machine=183), "another processor"),
+        (elf(kind=3), "is a program for an operating system"),
+        (elf(physical=0), "at 0x0, where the boot tables are"),
         (elf()[:100], "is cut off"),
         (elf(segments=100), "200 program headers"),
         (bzimage()[:1500], "is cut off"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +134,11 @@ def test_all_findings_come_in_one_pass() -> None:
             '[machine]\ntpye="standard_vm"\n[boot]\nkernel="k"\ninitrd="i"\n[pflash.c]\nfile="f"\nunit=0\n',
             ["SV102"],
         ),
+        # A key that resembles nothing hides nothing of its table.
+        (
+            '[boot]\nkernel = "k"\ninitrd = "i"\n[pflash.a]\nfile = "f"\nunit = 0\nbogus = 1\n',
+            ["SV305", "SV102"],
+        ),
         # A guess explains nothing; what has nothing to do with the misspelt key is told all the same.
         ('[boot]\nkernel = "k"\ninitrd = "i"\n[memory]\nsize = "1M"\n[drvie.root]\n', ["SV301", "SV102"]),
         ('[boot]\nkernel = "k"\ninitrd = "i"\n[rng]\nlife = "f"\n', ["SV104", "SV102"]),
@@ -139,6 +146,52 @@ def test_all_findings_come_in_one_pass() -> None:
 )
 def test_one_mistake_is_one_finding(text: str, expected: list[str]) -> None:
     assert [place[3] for place in places(f"version = 1\n{text}")] == expected
+
+
+@pytest.mark.parametrize("table", ["drive", "net", "console", "iothread", "pflash", "root_port"])
+def test_a_list_in_the_place_of_named_tables_is_a_finding_that_says_what_to_write(table: str) -> None:
+    for text in (f"version = 1\n{BOOT}[[{table}]]\n", f"version = 1\n{table} = 3\n{BOOT}"):
+        _, findings = examine(Source("p.toml", text, "toml"))
+
+        assert [(f.problem.code, f.problem.help) for f in findings if not f.warning] == [
+            ("SV103", f"write [{table}.NAME], once for each")
+        ]
+    for value in ("", " []", " x"):
+        assert "SV103" in [place[3] for place in places(f"version: 1\n{table}:{value}\n", "yaml")]
+
+
+def test_an_item_of_a_list_is_named_with_its_key() -> None:
+    _, findings = examine(Source("p.toml", f"version = 1\n[net.a]\nfds = [3, -4]\n{BOOT}", "toml"))
+
+    assert findings[0].problem.message == "fds[1] is -4, not in 0..2147483647"
+
+
+def test_json_writes_a_character_in_two_halves_and_half_of_one_is_a_finding() -> None:
+    text = '{"version": 1, "boot": {"initrd": "i", "kernel": "%s"}}'
+    vm, findings = examine(Source("p.json", text % "k\\ud83d\\ude00", "json"))
+    _, halved = examine(Source("p.json", text % "k\\ud83d", "json"))
+
+    assert (findings, vm is not None and vm.boot.kernel) == ([], "k\N{GRINNING FACE}")
+    assert [finding.problem.code for finding in halved] == ["SV107"]
+
+
+def test_a_profile_comes_by_a_pipe_as_slowly_as_it_likes() -> None:
+    read, write = os.pipe()
+    writer = threading.Thread(target=write_slowly, args=(write,))
+    writer.start()
+    source = Source.read(f"/proc/self/fd/{read}")
+    writer.join()
+    os.close(read)
+
+    assert source.text == "version = 1\n"
+
+
+def write_slowly(fd: int) -> None:
+    """Write a line in pieces, the first one late enough for most readers to be there before it."""
+    for piece in (b"version", b" = 1\n"):
+        threading.Event().wait(0.05)
+        os.write(fd, piece)
+    os.close(fd)
 
 
 @pytest.mark.parametrize("language", FORMATS)
