@@ -18,9 +18,18 @@ static void write_header(struct input *input)
 	       16);
 }
 
+/* Up to three queues; they share one ring, each with indices of its own. */
 static void make_ready(struct input *input)
 {
-	driver_start(&d, odd_features(input));
+	struct virtq_layout layout = ring_layout(&d.ring);
+	uint32_t queues = 1 + (uint32_t)take(input, 1) % 3;
+
+	driver_prepare(&d, odd_features(input));
+	for (uint32_t queue = 1; queue < queues; queue++) {
+		reg_write(&d, R_QUEUE_SEL, queue);
+		driver_write_layout(&d, &layout);
+	}
+	reg_write(&d, R_STATUS, S_READY | S_DRIVER_OK);
 }
 
 static void step(struct input *input)
@@ -49,7 +58,7 @@ static void step(struct input *input)
 		break;
 	case 7:
 		publish(&d.ring, (uint32_t)take(input, 1) % 20);
-		driver_notify(&d);
+		reg_write(&d, R_NOTIFY, (uint32_t)take(input, 1) % 3);
 		break;
 	case 8:
 		sv_blk_unplug(d.device);
