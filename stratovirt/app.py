@@ -65,6 +65,8 @@ class Colour(StrEnum):
 
 def main(arguments: list[str]) -> int:
     """Run a command; return its exit status."""
+    if sys.stdout is None:  # closed before we came: what is printed goes nowhere
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as the process
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="stratovirt", standalone_mode=False)

@@ -39,30 +39,38 @@ def main() -> NoReturn:
     """Run the command and exit with its status."""
     # What a start makes lives as long as the machine: looking for garbage among it costs 1 ms and finds none.
     gc.disable()
-    status = _guarded(sys.argv[1:])
-    sys.stdout.flush()
+    status = _guarded(lambda: dispatch(sys.argv[1:]))
+    status = _guarded(_write_standard_output) or status
     # Nothing is left to finish: interpreter shutdown would only cost time.
     _exit(status)
 
 
-def _guarded(argv: list[str]) -> int:
+def _guarded(step: Callable[[], int]) -> int:
+    """Do a step and return the exit status, whatever became of it."""
     try:
-        return dispatch(argv)
+        return step()
     except StratovirtError as error:
         if error.exit_status == 0:  # -help and -version: an answer, not a failure
-            write(1, f"{error.message}\n".encode())
-        else:
-            log.report(error)
+            answer = f"{error.message}\n"
+            return _guarded(lambda: _write_standard_output(answer))
+        log.report(error)
         return error.exit_status
-    except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        return 128 + 2  # as a shell tells of SIGINT
+    except (BrokenPipeError, KeyboardInterrupt) as end:
+        return 1 if isinstance(end, BrokenPipeError) else 128 + 2  # as a shell tells of SIGINT
     except SystemExit as end:  # completion's
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:  # noqa: BLE001 - a user gets words, whatever it is
         log.report(told(error))
         return 1
+
+
+def _write_standard_output(answer: str = "") -> int:
+    """Write an answer, or what Python still has of what was printed; its name is what errors say."""
+    if answer:
+        write(1, answer.encode())
+    elif sys.stdout is not None:  # as it is when it was closed before we came
+        sys.stdout.flush()
+    return 0
 
 
 def dispatch(argv: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -280,3 +281,31 @@ def test_ctrl_c_ends_a_command_without_a_traceback() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
 
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("words", ["-h", "translate -- -h", "check profiles/microvm.toml", "schema"])
+def test_output_that_cannot_be_written_is_told(words: str) -> None:
+    command = [sys.executable, "-m", "stratovirt", *words.split()]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+
+    assert (run.returncode, "No space left on device\n  hint: " in run.stderr) == (1, True), run.stderr
+
+
+def test_a_command_whose_output_is_closed_does_its_work() -> None:
+    words = [sys.executable, "-m", "stratovirt", "check", "profiles/microvm.toml"]
+    run = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *words], stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT
+    )
+
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_reader_that_has_enough_ends_a_command_without_a_word() -> None:
+    words = [sys.executable, "-m", "stratovirt", "-h"]
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    os.close(write)
+
+    assert (run.returncode, run.stderr) == (1, "")
