@@ -44,6 +44,8 @@ ALIASES = {
 
 # What YAML 1.1 and command lines take for a truth value and profiles do not.
 _TRUTH_WORDS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+DIGITS_MAX = 9  # of a number in a string
+QUOTED_MAX = 200  # of what is repeated to whoever wrote it
 
 
 def load(record: type[R], data: object, problems: Problems, where: Path = ()) -> R | None:
@@ -92,11 +94,16 @@ def _unknown(record: type[Record], key: object, where: Path) -> Problem:
     return Problem(
         "SV102",
         (*where, str(key)),
-        f"unknown key '{key}' in {_named(where)}",
+        f"unknown key '{_printable(key)}' in {_named(where)}",
         suggestion=closest(str(key), known),
         at_key=True,
         help=f"known keys here: {', '.join(known)}",
     )
+
+
+def _printable(key: object) -> str:
+    """Return a key without half characters, which no terminal takes."""
+    return str(key).encode("utf-8", "backslashreplace").decode()
 
 
 def _text(field: Field, value: object, problems: Problems, where: Path) -> Any:
@@ -111,18 +118,19 @@ def _text(field: Field, value: object, problems: Problems, where: Path) -> Any:
                 help="name a shorter path" if field.kind == "path" else "",
             )
         )
-    elif not value.isascii() and any(_is_half(letter) for letter in value):
+    elif not value.isascii() and any(_is_half(letter, field) for letter in value):
         problems.append(Problem("SV107", where, f"{where[-1]} has half of a surrogate pair (\\ud800) in it"))
     elif field.pattern and not PATTERNS[field.pattern][1](value):
         problems.append(
-            Problem("SV107", where, f"{where[-1]} is {value!r}, not {PATTERNS[field.pattern][2]}")
+            Problem("SV107", where, f"{where[-1]} is {_quoted(value)}, not {PATTERNS[field.pattern][2]}")
         )
     return value
 
 
-def _is_half(letter: str) -> bool:
+def _is_half(letter: str, field: Field) -> bool:
     """Tell whether it is a surrogate; those that stand for a byte of a file name are none (os.fsencode)."""
-    return "\ud800" <= letter <= "\udfff" and not "\udc80" <= letter <= "\udcff"
+    is_byte = "\udc80" <= letter <= "\udcff" and field.kind == "path"
+    return "\ud800" <= letter <= "\udfff" and not is_byte
 
 
 def _integer(field: Field, value: object, problems: Problems, where: Path) -> Any:
@@ -162,7 +170,7 @@ def _choice(field: Field, value: object, problems: Problems, where: Path) -> str
         Problem(
             "SV108",
             where,
-            f"{where[-1]} is {value!r}, not one of {', '.join(field.choices)}",
+            f"{where[-1]} is {_quoted(value)}, not one of {', '.join(field.choices)}",
             suggestion=closest(str(value), list(field.choices)),
         )
     )
@@ -171,6 +179,12 @@ def _choice(field: Field, value: object, problems: Problems, where: Path) -> str
 
 def _switch(field: Field, value: object, problems: Problems, where: Path) -> str | bool:
     return value if isinstance(value, bool) else _choice(field, value, problems, where)
+
+
+def _count(field: Field, value: object, problems: Problems, where: Path) -> Any:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= DIGITS_MAX:
+        value = int(value)
+    return _integer(field, value, problems, where)
 
 
 def _integers(field: Field, value: object, problems: Problems, where: Path) -> Any:
@@ -217,6 +231,7 @@ _LOADERS: dict[str, Callable[[Field, Any, Problems, Path], Any]] = {
     "flag": _flag,
     "choice": _choice,
     "switch": _switch,
+    "count": _count,
     "integers": _integers,
     "table": _table,
     "tables": _tables,
@@ -226,6 +241,12 @@ _LOADERS: dict[str, Callable[[Field, Any, Problems, Path], Any]] = {
 def _wrong(problems: Problems, where: Path, wanted: str, value: object, *, help_text: str = "") -> Any:
     message = f"{_called(where)} must be {wanted}, not {_kind_of(value)}"
     problems.append(Problem("SV103", where, message, help=help_text))
+
+
+def _quoted(value: object) -> str:
+    """Return a value in a length that can be repeated."""
+    text = repr(value)
+    return text if len(text) <= QUOTED_MAX else f"{text[:QUOTED_MAX]}..."
 
 
 def _called(where: Path) -> str:

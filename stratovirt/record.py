@@ -139,6 +139,11 @@ def switch(doc: str, choices: tuple[str, ...], **options: Any) -> Any:
     return Field("switch", doc, {"choices": choices, **options})
 
 
+def count(doc: str, **options: Any) -> Any:
+    """Return a field that holds a whole number, or one in a string, as some clients of QMP write it."""
+    return Field("count", doc, options)
+
+
 def integers(doc: str, **options: Any) -> Any:
     """Return a list of whole numbers."""
     return Field("integers", doc, options)
@@ -194,7 +199,7 @@ SIZE_PATTERN = "^[0-9]{1,20}([KkMmGg]([Ii][Bb])?)?$"
 @dataclass_transform(
     kw_only_default=True,
     frozen_default=True,
-    field_specifiers=(text, path, integer, size, flag, choice, switch, integers, table, tables),
+    field_specifiers=(text, path, integer, size, flag, choice, switch, count, integers, table, tables),
 )
 class Record:
     """A frozen value whose fields are described in place."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PREALLOC_THREADS = 8
 _KIND_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000  # stat's S_IFMT and S_IFREG, S_IFDIR
 POOLS = "/sys/kernel/mm/hugepages"
-DEVICES = "/dev"
+DEVICES, SHARED_MEMORY = "/dev", "/dev/shm"  # noqa: S108 - a mount of the host's
 
 
 class Ram:
@@ -116,13 +116,7 @@ def _open_path(path: str) -> int:
     try:
         kind = posix.stat(path).st_mode & _KIND_MASK
     except FileNotFoundError:
-        folder = path.rpartition("/")[0] or "/"
-        if folder == DEVICES:
-            raise StratovirtError(
-                f"memory: {path} does not exist, and {DEVICES} is no place for a guest's memory",
-                hint=f"for huge pages, make the folder and mount them: mount -t hugetlbfs hugetlbfs {path}",
-            ) from None
-        return _temporary(folder)
+        kind, path = _FOLDER, path.rpartition("/")[0] or "/"
     except OSError as error:
         raise HostError(f"memory: look at {path}", error, hint="is `path` what was meant?") from error
     if kind == _FOLDER:
@@ -140,6 +134,7 @@ def _open_path(path: str) -> int:
 
 def _temporary(folder: str) -> int:
     """Return a file in a folder that has no name, so that nothing can be left behind."""
+    _refuse_devices(folder)
     mode = posix.O_RDWR | posix.O_CLOEXEC
     try:
         try:
@@ -155,6 +150,19 @@ def _temporary(folder: str) -> int:
             f"memory: make a file in {folder}", error, hint="name a folder that exists and can be written"
         ) from error
     return fd
+
+
+def _refuse_devices(folder: str) -> None:
+    """Refuse /dev and what is not mounted below it: memory of huge pages would be of small ones."""
+    try:
+        there = posix.stat(folder).st_dev == posix.stat(DEVICES).st_dev
+    except OSError:
+        return
+    if there and f"{folder}/".startswith(f"{DEVICES}/") and folder != SHARED_MEMORY:
+        raise StratovirtError(
+            f"memory: nothing is mounted at {folder}, and {DEVICES} itself is no place for a guest's memory",
+            hint="for huge pages, mount -t hugetlbfs hugetlbfs FOLDER, and name that folder",
+        )
 
 
 def _check_size(memory: Memory, fd: int) -> None:

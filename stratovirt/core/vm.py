@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from stratovirt.core._core import CData
 
 EVENTS_AT_ONCE = 32
-THREAD_HINT = "raise the limit of memory or of processes (ulimit -v, ulimit -u)"
+THREAD_HINT = "raise the limit of memory or of processes (ulimit -v, ulimit -u, the cgroup's pids.max)"
 SECCOMP_HINT = "use a kernel with seccomp filters, or start with -disable-seccomp (process.seccomp = false)"
 
 

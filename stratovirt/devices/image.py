@@ -117,7 +117,10 @@ def _lock(label: str, path: str, fd: int, *, readonly: bool) -> None:
             raise HostError(f"{label}: lock {path}", error, hint='set lock = "off" to go without') from error
         holders = ", ".join(_holders(fd)) or "a process that cannot be seen from here"
         if f"process {posix.getpid()} (" in holders:
-            holders += ", which is this machine"
+            raise StratovirtError(
+                f"{label}: {path} is in use by this machine",
+                hint="a disk has an image for itself; readers may share one when all have readonly = true",
+            ) from None
         raise StratovirtError(
             f"{label}: {path} is in use by {holders}",
             hint="end that process first; readers may share an image when all of them have readonly = true",

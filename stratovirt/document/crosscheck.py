@@ -128,6 +128,7 @@ def _slots(vm: Vm) -> Iterator[Problem]:
             taken[limit][1],
             f"{len(taken)} devices, and {vm.machine.arch} has {limit} virtio-mmio slots",
             help=f"slots are taken by {', '.join(name for name, _place in taken)}",
+            because=(("machine", "arch"),),
         )
 
 
@@ -182,9 +183,10 @@ def _flash(vm: Vm) -> Iterator[Problem]:
     units: dict[int, str] = {}
     for name, flash in vm.pflash.items():
         if flash.unit in units:
-            yield Problem(
-                "SV312", ("pflash", name, "unit"), f"unit {flash.unit} is pflash.{units[flash.unit]} already"
-            )
+            first = units[flash.unit]
+            why = f"unit {flash.unit} is pflash.{first} already"
+            cause = (("pflash", first), ("pflash", first, "unit"))
+            yield Problem("SV312", ("pflash", name, "unit"), why, because=cause)
         units[flash.unit] = name
 
 
@@ -248,7 +250,7 @@ def _nets(vm: Vm) -> Iterator[Problem]:
         yield from _net_descriptors(name, net)
         if net.mac is not None and not is_card_mac(net.mac):
             why = f"{net.mac} is the address of a group, or of nobody"
-            yield Problem("SV319", (*where, "mac"), why, help="make the first byte even, or leave mac out")
+            yield Problem("SV319", (*where, "mac"), why, help='name one like "52:54:00:12:34:56", or none')
         if net.vhostfds and net.vhost is False:
             yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
         if net.iothread is not None and net.vhost is not False:

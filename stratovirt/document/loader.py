@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from stratovirt.document.positions import Places, Span
 
+_KIND_MASK, _FIFO = 0o170000, 0o010000  # stat's S_IFMT, S_IFIFO
 MAX_BYTES = 1 << 20
 _HINT = "name a .toml, .yaml or .json file"
 LANGUAGES = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
@@ -99,6 +100,13 @@ class Source:
 
 def _read_all(fd: int) -> bytes:
     """Return what there is, a byte more than MAX_BYTES at most; whoever writes a pipe is waited for."""
+    if posix.fstat(fd).st_mode & _KIND_MASK == _FIFO:
+        from select import POLLIN, poll
+
+        waiting = poll()
+        waiting.register(fd, POLLIN)
+        waiting.poll()  # a writer, or one that came and went
+        posix.set_blocking(fd, True)
     raw = b""
     while len(raw) <= MAX_BYTES:
         try:

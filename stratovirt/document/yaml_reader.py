@@ -56,7 +56,7 @@ class _Plain:
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
             raise TooLargeError
         if isinstance(value, dict):
-            return {str(key): self.convert(item, depth + 1) for key, item in value.items()}
+            return {_whole(str(key)): self.convert(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list):
             return [self.convert(item, depth + 1) for item in value]
         if isinstance(value, bool) or value is None:
@@ -88,7 +88,7 @@ def _scan(node: Any, path: Path, places: Places, lines: list[str]) -> None:
         return
     if isinstance(node, CommentedMap):
         for key, value in node.items():
-            here = (*path, str(key))
+            here = (*path, _whole(str(key)))
             places.keys[here] = _span(node.lc.key(key), lines, str(key))
             places.values[here] = _span(node.lc.value(key), lines, value)
             _scan(value, here, places, lines)

@@ -88,11 +88,14 @@ def test_devices_do_not_import_each_other() -> None:
     tables = {path.stem for path in (PACKAGE / "devices").glob("*.py")} - {"__init__", "device", "image"}
     for name in tables:
         tree = ast.parse((PACKAGE / "devices" / f"{name}.py").read_text())
-        asked = {
-            node.module.removeprefix("stratovirt.devices.")
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ImportFrom) and node.module
-        }
+        asked = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "stratovirt.devices":
+                asked |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                asked.add(node.module.removeprefix("stratovirt.devices."))
+            elif isinstance(node, ast.Import):
+                asked |= {alias.name.removeprefix("stratovirt.devices.") for alias in node.names}
 
         assert not asked & tables, name
 

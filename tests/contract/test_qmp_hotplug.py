@@ -92,7 +92,7 @@ def test_the_guidebooks_card_goes_in_and_out(served: Served, client: Client) -> 
         ("0x1", {"vhost": "off"}),
         ("0x1", {"vhost": False, "queues": "1"}),
         ("0x0", {"vhost": "on", "queues": "4"}),
-        ("0x0", {"vhost": True}),
+        ("0x0", {"vhost": True, "queues": 4}),
         ("0x0", {"type": "tap", "script": "no"}),
     ],
 )
@@ -110,6 +110,7 @@ def test_what_a_card_is_anyway_may_be_said(
         ({"vhostfds": "7"}, "leave vhostfds out"),
         ({"vhost": "on", "vhostfds": "7"}, "leave vhostfds out"),
         ({"vhost": "maybe"}, "vhost"),
+        ({"queues": "many"}, "queues must be a whole number"),
     ],
 )
 def test_what_no_card_takes_is_refused_and_its_id_stays_free(
@@ -130,7 +131,7 @@ def test_what_no_card_takes_is_refused_and_its_id_stays_free(
         ("0x0", {"vhost": False}, "start the machine with a card that has vhost=off"),
         ("0x1", {"queues": "2"}, "queues is '2', and the card has 1, which it keeps: leave queues out"),
         ("0x0", {"queues": "2"}, "queues is '2', and the card has 4"),
-        ("0x0", {"queues": "many"}, "queues is 'many'"),
+        ("0x0", {"queues": 2}, "queues is '2', and the card has 4"),
     ],
 )
 def test_what_would_be_another_card_is_refused_and_goes_on_waiting(
@@ -263,6 +264,7 @@ def test_a_backend_that_comes_again_is_removed_like_any(client: Client, image: s
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
+        ({"driver": "x" * 100_000}, "driver"),
         ({"driver": "qcow2"}, "driver"),
         ({"file": {"driver": "nbd", "filename": "/"}}, "driver"),
         ({"node-name": ""}, "node_name"),
@@ -278,6 +280,16 @@ def test_an_image_of_another_format_and_what_is_no_id_are_refused(
 
     assert answer["error"]["class"] == "GenericError"
     assert error in answer["error"]["desc"], answer
+    assert len(answer["error"]["desc"]) < 500
+
+
+def test_what_kata_containers_says_too_has_no_effect(client: Client, image: str) -> None:
+    file = {"driver": "file", "filename": image, "aio": "native"}
+    assert call(client, "blockdev-add", node_name="d", file=file, cache={"direct": True}) == {}
+    assert call(client, "device_add", id="d", driver="virtio-blk-mmio", addr="0x1", share_rw=True) == {}
+    assert call(client, "netdev_add", id="n", ifname="tap0", queues=1) == {}
+    added = {"id": "n", "driver": "virtio-net-mmio", "addr": "0x1", "mq": True, "vectors": 6}
+    assert call(client, "device_add", **added) == {}
 
 
 def test_an_image_that_is_not_there_or_no_image_is_refused_at_once(client: Client, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_records_and_schemas_accept_and_refuse_the_same_documents() -> None:
         assert bool(problems) == (not validator.is_valid(document)), (document, problems)
 
 
-def test_whatever_is_in_a_document_has_findings_and_no_accident() -> None:
+def test_no_document_is_an_accident_to_what_looks_at_all_its_tables() -> None:
     source = random.Random(20261127)
     for _ in range(3000):
         document = mutated(source)

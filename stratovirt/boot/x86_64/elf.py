@@ -47,8 +47,6 @@ def plan(image: KernelImage) -> KernelPlan:
     if machine not in MACHINES:
         raise image.refuse(f"is an ELF file for another processor (machine {machine})")
     headers = list(_program_headers(image, header))
-    if any(entry.kind == PT_INTERP for entry in headers):
-        raise image.refuse("is a program for an operating system, not a kernel")
     loads = [_checked(image, entry) for entry in headers if entry.kind == PT_LOAD and entry.memory_size]
     if not loads:
         raise image.refuse(
@@ -60,6 +58,8 @@ def plan(image: KernelImage) -> KernelPlan:
             pvh = _pvh_entry(image, entry)
             if pvh:
                 return KernelPlan("pvh", pvh, segments, limits=KERNEL_LIMITS)
+    if any(entry.kind == PT_INTERP for entry in headers):  # FreeBSD's kernel has one, and a note before
+        raise image.refuse("is a program for an operating system, not a kernel")
     entry_64 = _physical(int.from_bytes(header[24:32], "little"), loads)
     return KernelPlan("linux64", entry_64, segments, limits=KERNEL_LIMITS)
 

@@ -25,6 +25,7 @@ _TYPES = {
     "size": "integer",
     "flag": "boolean",
     "switch": "boolean or string",
+    "count": "integer or string",
     "table": "object",
 }
 

@@ -47,7 +47,11 @@ class Target:
 
     def name_in(self, table: str, slot: str) -> str:
         """Return what clients call the device in a slot: an id of device_add, or the slot's own."""
-        return self.shelf.name_in(self.machine.slots(table).get(slot)) or slot
+        slots = self.machine.slots(table)
+        there = slots.get(slot)
+        if there is None or there.info() is not None:
+            return self.shelf.name_in(there) or slot
+        return f"slot {list(slots).index(slot)}"  # its own name may be another one's by now
 
     def for_client(self) -> Target:
         """Return what one client's commands work on: its descriptors without a name are nobody else's."""

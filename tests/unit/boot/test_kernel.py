@@ -22,17 +22,19 @@ def elf(
     segments: int = 1,
     entry: int = 0xFFFFFFFF81000000,
     physical: int = 0x1000000,
+    more: tuple[int, ...] = (),
 ) -> bytes:
     """Return a small ELF with one segment at 16 MiB and a PVH note (program header of kind 4)."""
     note_bytes = struct.pack("<III4sQ", 4, 8, 18, b"Xen\0", 0x1000370)
-    headers = 64 + 56 * 2
+    headers = 64 + 56 * (2 + len(more))
+    others = b"".join(struct.pack("<IIQQQQQQ", other, 4, 0, 0, 0, 0, 0, 1) for other in more)
     load = struct.pack("<IIQQQQQQ", 1, 5, headers, 0xFFFFFFFF81000000, physical, 64, 128, 4096)
     notes = struct.pack("<IIQQQQQQ", kind, 4, headers + 64, 0, 0, len(note_bytes), len(note_bytes), 4)
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
     head = ident + struct.pack(
-        "<HHIQQQIHHHHHH", 2, machine, 1, entry, 64, 0, 0, 64, 56, 2 * segments, 0, 0, 0
+        "<HHIQQQIHHHHHH", 2, machine, 1, entry, 64, 0, 0, 64, 56, (2 + len(more)) * segments, 0, 0, 0
     )
-    return head + load + notes + bytes(64) + note_bytes
+    return head + load + notes + others + bytes(64) + note_bytes
 
 
 def bzimage(*, size: int = 8192, version: int = 0x20F, xloadflags: int = 1) -> bytes:
@@ -72,6 +74,10 @@ def test_an_elf_with_a_pvh_note_is_entered_there(tmp_path: Path) -> None:
 
     assert (plan.protocol, plan.entry) == ("pvh", 0x1000370)
     assert [(s.address, s.file_size, s.memory_size) for s in plan.segments] == [(0x1000000, 64, 128)]
+
+
+def test_a_kernel_that_names_a_linker_as_freebsds_does_is_one_by_its_note(tmp_path: Path) -> None:
+    assert plan_of(elf(more=(3,)), tmp_path).protocol == "pvh"
 
 
 def test_an_elf_without_a_note_is_entered_at_its_physical_entry(tmp_path: Path) -> None:

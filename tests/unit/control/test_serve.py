@@ -281,6 +281,11 @@ def test_a_fault_of_a_disk_that_came_by_qmp_names_it_by_its_id(path: Path, tmp_p
         served.happens("io-error", "text", "Broken", device="slot 1", operation="read", error=5)
 
         assert client.receive()["data"]["device"] == "new"
+        client.send('{"execute":"device_del","arguments":{"id":"new"}}')
+        assert client.receive()["event"] == "DEVICE_DELETED"
+        client.receive()
+        served.happens("io-error", "text", "Late", device="slot 1", operation="read", error=5)
+        assert client.receive()["data"]["device"] == "slot 1"
 
 
 def test_a_forbidden_system_call_ends_the_process_and_is_told(path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_refused_image_leaves_no_descriptor(disk: Path, tmp_path: Path) -> Non
 
 
 def test_one_writer_or_many_readers(disk: Path) -> None:
-    with opened(disk), pytest.raises(StratovirtError, match=f"in use by process {os.getpid()} "):
+    with opened(disk), pytest.raises(StratovirtError, match="is in use by this machine"):
         opened(disk, readonly=True)
     with opened(disk, readonly=True), opened(disk, readonly=True), pytest.raises(StratovirtError):
         opened(disk)
@@ -122,7 +122,7 @@ def test_a_lock_that_fails_for_another_reason_is_told(disk: Path, monkeypatch: p
 def test_an_image_that_this_machine_has_already_says_so(disk: Path) -> None:
     with (
         opened(disk),
-        pytest.raises(StratovirtError, match=f"process {os.getpid()} .* which is this machine"),
+        pytest.raises(StratovirtError, match="is in use by this machine"),
         opened(disk),
     ):
         pass

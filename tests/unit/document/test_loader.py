@@ -134,6 +134,17 @@ def test_all_findings_come_in_one_pass() -> None:
             '[machine]\ntpye="standard_vm"\n[boot]\nkernel="k"\ninitrd="i"\n[pflash.c]\nfile="f"\nunit=0\n',
             ["SV102"],
         ),
+        # What stands in for a value that is wrong or missing is nobody's mistake.
+        (
+            '[machine]\ntype="standard_vm"\n[boot]\nkernel="k"\ninitrd="i"\n'
+            '[pflash.a]\nfile="f"\n[pflash.b]\nfile="g"\nunit=0\n',
+            ["SV104"],
+        ),
+        (
+            '[machine]\narch="aarch65"\n[boot]\nkernel="k"\n'
+            + "".join(f'[drive.d{n}]\nfile="f{n}"\n' for n in range(20)),
+            ["SV108"],
+        ),
         # A key that resembles nothing hides nothing of its table.
         (
             '[boot]\nkernel = "k"\ninitrd = "i"\n[pflash.a]\nfile = "f"\nunit = 0\nbogus = 1\n',
@@ -175,19 +186,38 @@ def test_json_writes_a_character_in_two_halves_and_half_of_one_is_a_finding() ->
     assert [finding.problem.code for finding in halved] == ["SV107"]
 
 
-def test_a_profile_comes_by_a_pipe_as_slowly_as_it_likes() -> None:
-    read, write = os.pipe()
-    writer = threading.Thread(target=write_slowly, args=(write,))
+@pytest.mark.parametrize("key", ["\\ud800", "\\udc80", "\\ud83d\\ude00"])
+def test_a_key_of_half_characters_is_a_finding_that_can_be_printed(key: str) -> None:
+    text = f'{{"version": 1, "{key}": 1, "boot": {{"kernel": "k", "initrd": "i"}}}}'
+    _, findings = examine(Source("p.json", text, "json"))
+
+    assert [(finding.problem.code, finding.span.line) for finding in findings] == [("SV102", 1)]
+    findings[0].problem.message.encode()
+
+
+def test_a_byte_that_is_no_text_may_be_in_a_path_only() -> None:
+    text = (
+        '{"version": 1, "boot": {"kernel": "k"}, "drive": {"a": {"file": "f\\udc80", "serial": "\\udc80"}}}'
+    )
+    _, findings = examine(Source("p.json", text, "json"))
+
+    assert [finding.problem.path for finding in findings] == [("drive", "a", "serial")]
+
+
+def test_a_profile_comes_by_a_pipe_as_slowly_as_it_likes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=write_slowly, args=(tmp_path / "pipe",))
     writer.start()
-    source = Source.read(f"/proc/self/fd/{read}")
+    source = Source.read(f"{tmp_path}/pipe")
     writer.join()
-    os.close(read)
 
     assert source.text == "version = 1\n"
 
 
-def write_slowly(fd: int) -> None:
+def write_slowly(path: Path) -> None:
     """Write a line in pieces, the first one late enough for most readers to be there before it."""
+    threading.Event().wait(0.05)
+    fd = os.open(path, os.O_WRONLY)
     for piece in (b"version", b" = 1\n"):
         threading.Event().wait(0.05)
         os.write(fd, piece)

@@ -9,7 +9,7 @@ from stratovirt.control.qmp.events import Event
 from stratovirt.control.qmp.registry import command, shortened
 from stratovirt.control.qmp.shelf import Backend
 from stratovirt.errors import QmpError
-from stratovirt.record import MISSING, Record, choice, flag, integer, path, switch, table, text
+from stratovirt.record import MISSING, Record, choice, count, flag, integer, path, switch, table, text
 from stratovirt.units import DESCRIPTOR_MAX, is_decimal, is_hex
 
 TYPE_CHECKING = False
@@ -26,6 +26,9 @@ DRIVERS = {
     "virtio-net-mmio": ("net", "net"),
     "virtio-net-device": ("net", "net"),
 }
+
+
+ID_MAX = 255
 
 
 class DeviceDeleted(Event):
@@ -48,12 +51,13 @@ class ImageFile(Record):
 
     driver: str = choice("A file or a block device: images are raw", ("file", "host_device", "raw"))
     filename: str = path("Image file or block device on the host", max_length=4096)
+    aio: str | None = text("Without effect: io_uring where the host has it", default=None)
 
 
 class BlockdevAdd(Record):
     """The arguments of `blockdev-add`."""
 
-    node_name: str = text("Id of the backend, and of its device", pattern="name")
+    node_name: str = text("Id of the backend, and of its device", max_length=ID_MAX, pattern="name")
     file: ImageFile = table("The image", ImageFile, default=MISSING)
     cache: Cache | None = table("How the host caches it", Cache)
     read_only: bool = flag("The guest may only read", default=False)
@@ -74,7 +78,7 @@ class NodeName(Record):
 class NetdevAdd(Record):
     """The arguments of `netdev_add`."""
 
-    id: str = text("Id of the backend, and of its device", pattern="name")
+    id: str = text("Id of the backend, and of its device", max_length=ID_MAX, pattern="name")
     ifname: str | None = text(
         "Tap device on the host", default=None, key="ifname", max_length=15, pattern="name"
     )
@@ -87,7 +91,7 @@ class NetdevAdd(Record):
     vhostfds: str | None = text("Refused: a card keeps its modules", default=None, key="vhostfds")
     downscript: str | None = text("Without effect: no script is run", default=None)
     script: str | None = text("Without effect: no script is run", default=None)
-    queues: str | None = text("Pairs of queues: those of the card", default=None)
+    queues: int | str | None = count("Pairs of queues: those of the card", default=None)
 
 
 class Id(Record):
@@ -108,10 +112,10 @@ class DeviceAdd(Record):
     mac: str | None = text("The address that the card has: its driver has read it long ago", default=None)
     bus: str | None = text("Without effect", default=None)
     romfile: str | None = text("Without effect", default=None)
-    share_rw: str | None = text("Without effect", default=None)
+    share_rw: bool | str | None = switch("Without effect", ("on", "off"), default=None)
     disable_modern: str | None = text("Without effect", default=None)
-    mq: str | None = text("Without effect", default=None)
-    vectors: str | None = text("Without effect", default=None)
+    mq: bool | str | None = switch("Without effect: that is the card's", ("on", "off"), default=None)
+    vectors: int | str | None = count("Without effect: virtio-mmio has none", default=None)
 
 
 @command("blockdev-add", BlockdevAdd)
@@ -160,7 +164,7 @@ def _check_card(arguments: NetdevAdd, card: CardSlot) -> None:
             f"vhost is '{wanted}', and {served} the card, as it did from the start: leave vhost out, "
             f"or start the machine with a card that has vhost={wanted}"
         )
-    if arguments.queues not in {None, str(card.pairs)}:
+    if arguments.queues is not None and str(arguments.queues) != str(card.pairs):
         raise QmpError(
             f"queues is '{shortened(str(arguments.queues))}', and the card has {card.pairs}, which it keeps: "
             "leave queues out, or start the machine with a card that has them"

@@ -173,12 +173,10 @@ def query_named_block_nodes(target: Target, _arguments: Flat) -> object:
 
 def _disks(target: Target) -> list[tuple[str, str, dict[str, Any] | None]]:
     """Return what each disk is called, the slot that it is in, and its image, None in an empty slot."""
-    found = []
-    for number, (slot, disk) in enumerate(target.machine.slots("drive").items()):
-        held = disk.info()
-        # Who took the image of `root` out may call another disk so: the slot is only a number then.
-        found.append((f"slot {number}" if held is None else target.name_in("drive", slot), slot, held))
-    return found
+    return [
+        (target.name_in("drive", slot), slot, disk.info())
+        for slot, disk in target.machine.slots("drive").items()
+    ]
 
 
 def _limits(target: Target, slot: str) -> dict[str, int]:
