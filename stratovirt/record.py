@@ -67,9 +67,13 @@ class Problem:
 
 
 class Field:
-    """One key of a record. `key` is its word on a flag, `on` which flag ("" is the record's own)."""
+    """One key of a record. `key` is its word on a flag, `on` which flag ("" is the record's own).
+
+    `also_on` is a second flag that takes it; it is written to the first.
+    """
 
     __slots__ = (
+        "also_on",
         "choices",
         "default",
         "doc",
@@ -96,6 +100,7 @@ class Field:
         self.pattern: str = options.get("pattern", "")
         self.key: str = options.get("key", "")
         self.on: str = options.get("on", "")
+        self.also_on: str = options.get("also_on", self.on)
         self.record: type[Record] | None = options.get("record")
 
     @property

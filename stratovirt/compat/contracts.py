@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from stratovirt.compat.draft import drivers, field_at, fields_on
+from stratovirt.compat.draft import drivers, field_at, fields_taken
 from stratovirt.compat.registry import flags
 from stratovirt.compat.syntax import doc_of, driver_syntax, syntax_of
 from stratovirt.paths import room
@@ -73,12 +73,15 @@ def _driver(kind: str, record: type[Device], driver: str) -> Entry:
 
 
 def _fields(table: str, record: type[Device], on: str) -> Iterator[tuple[str, Entry]]:
-    for field in fields_on(record, on):
+    for field in fields_taken(record, on):
         entry: Entry = {"document": f"{table}.{field.name}", "doc": field.doc}
         others = [word for word, key in record.aliases.items() if key == field.key]
         if others:
             entry["also"] = others
         yield "" if field.name == record.word else field.key, entry
+    for key, values in record.idle_words.get(on, {}).items():
+        idle: Entry = {"status": "ignored", "doc": "Says what holds anyway"}
+        yield key, {**idle, "values": list(values)} if values else idle
 
 
 def _table_of(record: type[Device]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stratovirt import devices
-from stratovirt.compat.draft import drivers, fields_on
+from stratovirt.compat.draft import drivers, fields_taken
 from stratovirt.compat.keyval import READERS, KeyVal, guess, hexadecimal
 from stratovirt.compat.registry import flag
 from stratovirt.errors import UsageError
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 def _take(record: type[Device], on: str, keys: KeyVal) -> Data:
     data: Data = {}
-    for field in fields_on(record, on):
+    for field in fields_taken(record, on):
         text = keys.word() if field.name == record.word else keys.take(field.key)
         if text is not None:
             reader = hexadecimal if field.name in record.hexadecimal else READERS[field.kind]
             data[field.name] = reader(field.key, text)
+    for key, values in record.idle_words.get(on, {}).items():
+        text = keys.take(key)
+        if text is not None and values and text not in values:
+            raise UsageError(f"{key} is {text}, and can only be {' or '.join(values)}", "leave it out")
     return data
 
 
@@ -106,6 +110,9 @@ def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str 
         draft.refuse(f"{record.reference}={reference} is attached already")
     else:
         table = attached[reference] = name or reference
+        for key in data.keys() & backend.data.keys():
+            if data[key] != backend.data[key]:
+                draft.refuse(f"{key} is {data[key]}, and {backend.data[key]} in {backend.origin}")
         backend.data.update(data)
         draft.frontends[(kind, table)] = draft.origin
         draft.origins.update({(kind, table, key): draft.origin for key in data})

@@ -124,6 +124,11 @@ def fields_on(record: type[Device], on: str) -> list[Field]:
     return [field for field in record.fields.values() if field.on == on]
 
 
+def fields_taken(record: type[Device], on: str) -> list[Field]:
+    """Return the fields that are read from a flag: its own, and those of the other one that it takes too."""
+    return [field for field in record.fields.values() if on in {field.on, field.also_on}]
+
+
 def drivers() -> dict[str, tuple[str, type[Device]]]:
     """Return table and record by the name of the driver."""
     return {driver: (kind, record) for kind, record in devices.tables().items() for driver in record.drivers}

@@ -28,6 +28,8 @@ class Device(Record):
     word = ""  # the field that `option` gives as a bare word; "ignored" lets any word stand there
     hexadecimal: tuple[str, ...] = ()  # integer fields that flags write in hexadecimal
     aliases: dict[str, str] = {}  # noqa: RUF012 - other words for keys, with the key each one means
+    # Of a flag ("" or "device"): keys that say what holds anyway, with the values that do; () for any.
+    idle_words: dict[str, dict[str, tuple[str, ...]]] = {}  # noqa: RUF012
     label = "device"  # what messages call it
     spares = 0  # how many of them a microvm has at least, empty ones included, that QMP can fill
 

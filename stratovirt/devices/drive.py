@@ -40,6 +40,7 @@ class Drive(BackedDevice):
     reference = "drive"
     device_id = "ignored"
     drivers = {"virtio-blk-device": "mmio", "virtio-blk-pci": "pci"}  # noqa: RUF012
+    idle_words = {"": {"format": ("raw",), "if": ("none",), "aio": ("io_uring", "native", "threads")}}  # noqa: RUF012
     label = "drive"
     spares = 4
 
@@ -47,7 +48,7 @@ class Drive(BackedDevice):
     readonly: bool = flag("The guest may only read", default=False)
     direct: bool = flag("Open the image with O_DIRECT, past the page cache of the host", default=True)
     serial: str | None = text(
-        "Serial number that the guest reads", max_length=20, pattern="line", default=None
+        "Serial number that the guest reads", max_length=20, pattern="line", default=None, also_on="device"
     )
     iothread: str | None = text("I/O thread that serves the disk", pattern="name", default=None, on="device")
     iops: int | None = integer(

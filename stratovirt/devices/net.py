@@ -29,6 +29,10 @@ class Net(BackedDevice):
     word = "ignored"
     drivers = {"virtio-net-device": "mmio", "virtio-net-pci": "pci"}  # noqa: RUF012
     aliases = {"ifname": "netdev", "vhostfd": "vhostfds"}  # noqa: RUF012
+    idle_words = {  # noqa: RUF012
+        "": {"script": ("no",), "downscript": ("no",)},
+        "device": {"mq": ("on", "off"), "vectors": ()},
+    }
     label = "net"
     spares = 2
 
@@ -44,7 +48,9 @@ class Net(BackedDevice):
         minimum=1,
         maximum=MAX_QUEUES,
     )
-    mac: str | None = text("Ethernet address that the guest sees", pattern="mac", default=None)
+    mac: str | None = text(
+        "Ethernet address that the guest sees", pattern="mac", default=None, also_on="device"
+    )
     vhost: str | bool = switch(
         "Serve the queues in the host kernel; auto falls back", ("auto",), default=False
     )
