@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 
+from stratovirt.errors import StratovirtError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,17 +16,34 @@ if TYPE_CHECKING:
     from stratovirt.record import Path
 
 FORMATS = ("toml", "yaml", "json")
+_BREAKS = frozenset("\x85\u2028\u2029")  # YAML 1.2, 5.4: line breaks of YAML 1.1
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
 def dump(vm: Vm, language: str) -> str:
-    """Return the document in "toml", "yaml" or "json"."""
+    """Return the document in "toml", "yaml" or "json"; StratovirtError: it has what none can hold."""
     data = vm.to_data()
+    _check_text((), data)
     if language == "json":
-        return _escape_delete(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
+        return escape(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
     if language == "yaml":
         return _yaml(data)
     return "\n".join(_toml_table((), data)).lstrip("\n") + "\n"
+
+
+def _check_text(path: Path, value: Any) -> None:
+    """Refuse the bytes of a file name that are no UTF-8: a profile is."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_text((*path, key), item)
+    elif isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            name = value.encode("utf-8", "backslashreplace").decode()
+            raise StratovirtError(
+                f"{'.'.join(path)} is {name}, which is not UTF-8", hint="rename the file: a profile is UTF-8"
+            ) from None
 
 
 def assignments(vm: Vm) -> dict[str, str]:
@@ -47,8 +66,19 @@ def _yaml(data: dict[str, Any]) -> str:
     yaml = YAML()
     yaml.width = 4096  # a command line stays on its line
     out = io.StringIO()
-    yaml.dump(data, out)
+    yaml.dump(_quoted(data), out)
     return out.getvalue()
+
+
+def _quoted(value: Any) -> Any:
+    """Return the data with those texts in quotes that YAML would read as several lines."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, dict):
+        return {key: _quoted(item) for key, item in value.items()}
+    if isinstance(value, str) and _BREAKS & set(value):
+        return DoubleQuotedScalarString(value)
+    return value
 
 
 def _toml_table(path: Path, data: dict[str, Any]) -> Iterator[str]:
@@ -73,10 +103,12 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
     if isinstance(value, str):
-        return _escape_delete(json.dumps(value, ensure_ascii=False))  # TOML's basic strings are JSON's
+        return escape(json.dumps(value, ensure_ascii=False))  # TOML's basic strings are JSON's
     return str(value)
 
 
-def _escape_delete(text: str) -> str:
-    """Escape DEL, which JSON may hold as it is and TOML and YAML may not."""
-    return text.replace("\x7f", "\\u007f")
+def escape(text: str) -> str:
+    """Escape what JSON may hold as it is: DEL, which TOML and YAML may not, and what ends YAML's lines."""
+    for letter in ("\x7f", *_BREAKS):
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text

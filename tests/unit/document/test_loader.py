@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from stratovirt.document.loader import Source, UnreadableError, examine, load_vm
+from stratovirt.document.vm import Vm
 from stratovirt.document.write import FORMATS, dump
-from stratovirt.errors import DocumentError
+from stratovirt.errors import DocumentError, StratovirtError
+from stratovirt.load import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -238,6 +240,36 @@ def test_what_is_written_loads_as_the_same_document(language: str) -> None:
 
     assert findings == []
     assert again == vm
+
+
+@pytest.mark.parametrize("language", FORMATS)
+@pytest.mark.parametrize(
+    "letter", ["\x85", "\u2028", "\u2029", "\x7f", "\N{GRINNING FACE}", "#", "'", '"', "\\"]
+)
+def test_any_letter_of_a_text_survives(letter: str, language: str) -> None:
+    vm = load(Vm, {"version": 1, "boot": {"kernel": "k", "cmdline": f"a{letter}b {letter}"}}, [])
+    assert vm is not None
+    text = dump(vm, language)
+
+    assert examine(Source(f"p.{language}", text, language))[0] == vm, text
+
+
+@pytest.mark.parametrize("letter", ["\x85", "\u2028", "\u2029"])
+def test_json_may_hold_yamls_line_ends_in_a_text(letter: str) -> None:
+    text = f'{{"version": 1, "boot": {{"kernel": "k", "cmdline": "a{letter}b"}}}}'
+    vm, _ = examine(Source("p.json", text, "json"))
+
+    assert vm is not None
+    assert vm.boot.cmdline == f"a{letter}b"
+
+
+@pytest.mark.parametrize("language", FORMATS)
+def test_a_file_name_that_is_no_text_cannot_be_written(language: str) -> None:
+    vm = load(Vm, {"version": 1, "boot": {"kernel": "k\udcff"}}, [])
+    assert vm is not None
+
+    with pytest.raises(StratovirtError, match=r"boot.kernel is k\\udcff, which is not UTF-8"):
+        dump(vm, language)
 
 
 def test_relative_paths_count_from_the_profile(tmp_path: Path) -> None:
