@@ -119,7 +119,9 @@ def _text(field: Field, value: object, problems: Problems, where: Path) -> Any:
             )
         )
     elif not value.isascii() and any(_is_half(letter, field) for letter in value):
-        problems.append(Problem("SV107", where, f"{where[-1]} has half of a surrogate pair (\\ud800) in it"))
+        problems.append(
+            Problem("SV107", where, f"{where[-1]} has a byte or half a character that is not UTF-8")
+        )
     elif field.pattern and not PATTERNS[field.pattern][1](value):
         problems.append(
             Problem("SV107", where, f"{where[-1]} is {_quoted(value)}, not {PATTERNS[field.pattern][2]}")
@@ -129,7 +131,7 @@ def _text(field: Field, value: object, problems: Problems, where: Path) -> Any:
 
 def _is_half(letter: str, field: Field) -> bool:
     """Tell whether it is a surrogate; those that stand for a byte of a file name are none (os.fsencode)."""
-    is_byte = "\udc80" <= letter <= "\udcff" and field.kind == "path"
+    is_byte = "\udc80" <= letter <= "\udcff" and field.undecoded
     return "\ud800" <= letter <= "\udfff" and not is_byte
 
 

@@ -86,6 +86,7 @@ class Field:
         "on",
         "pattern",
         "record",
+        "undecoded",
     )  # fmt: skip
 
     def __init__(self, kind: str, doc: str, options: dict[str, Any]) -> None:
@@ -102,6 +103,7 @@ class Field:
         self.on: str = options.get("on", "")
         self.also_on: str = options.get("also_on", self.on)
         self.record: type[Record] | None = options.get("record")
+        self.undecoded: bool = options.get("undecoded", kind == "path")  # may have bytes that are no UTF-8
 
     @property
     def required(self) -> bool:

@@ -116,10 +116,13 @@ def _open_path(path: str) -> int:
     try:
         kind = posix.stat(path).st_mode & _KIND_MASK
     except FileNotFoundError:
-        kind, path = _FOLDER, path.rpartition("/")[0] or "/"
+        folder = path.rpartition("/")[0] or "/"
+        _refuse_devices(folder, path)
+        return _temporary(folder)
     except OSError as error:
         raise HostError(f"memory: look at {path}", error, hint="is `path` what was meant?") from error
     if kind == _FOLDER:
+        _refuse_devices(path, path)
         return _temporary(path)
     if kind != _REGULAR:
         raise StratovirtError(
@@ -134,7 +137,6 @@ def _open_path(path: str) -> int:
 
 def _temporary(folder: str) -> int:
     """Return a file in a folder that has no name, so that nothing can be left behind."""
-    _refuse_devices(folder)
     mode = posix.O_RDWR | posix.O_CLOEXEC
     try:
         try:
@@ -152,17 +154,21 @@ def _temporary(folder: str) -> int:
     return fd
 
 
-def _refuse_devices(folder: str) -> None:
+def _refuse_devices(folder: str, path: str) -> None:
     """Refuse /dev and what is not mounted below it: memory of huge pages would be of small ones."""
     try:
-        there = posix.stat(folder).st_dev == posix.stat(DEVICES).st_dev
+        place, device = posix.stat(folder), posix.stat(DEVICES).st_dev
+        if place.st_dev != device or device == posix.stat("/").st_dev:
+            return
+        shared = posix.stat(SHARED_MEMORY)
+        if (place.st_dev, place.st_ino) == (shared.st_dev, shared.st_ino):
+            return  # where a host has no file system of its own for it
     except OSError:
         return
-    if there and f"{folder}/".startswith(f"{DEVICES}/") and folder != SHARED_MEMORY:
-        raise StratovirtError(
-            f"memory: nothing is mounted at {folder}, and {DEVICES} itself is no place for a guest's memory",
-            hint="for huge pages, mount -t hugetlbfs hugetlbfs FOLDER, and name that folder",
-        )
+    raise StratovirtError(
+        f"memory: no file system is mounted at {path}, and {DEVICES} is no place for a guest's memory",
+        hint=f"for huge pages, mount -t hugetlbfs hugetlbfs {path}, once the folder is there",
+    )
 
 
 def _check_size(memory: Memory, fd: int) -> None:

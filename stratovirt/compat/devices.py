@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stratovirt.compat.draft import Data, Draft
     from stratovirt.devices.device import Device
+    from stratovirt.record import Field
 
 
 def _take(record: type[Device], on: str, keys: KeyVal) -> Data:
@@ -98,6 +99,12 @@ def _check_place(transport: str, driver: str, data: Data) -> None:
             raise UsageError(f"'{key}' is missing: {driver} sits on a PCI bus", hint)
 
 
+def _same(field: Field, value: object, other: object) -> bool:
+    if field.pattern == "mac":
+        return str(value).lower() == str(other).lower()
+    return value == other
+
+
 def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str | None, Data]) -> None:
     """Give a backend its place in the guest."""
     reference, name, data = said
@@ -111,7 +118,7 @@ def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str 
     else:
         table = attached[reference] = name or reference
         for key in data.keys() & backend.data.keys():
-            if data[key] != backend.data[key]:
+            if not _same(record.fields[key], data[key], backend.data[key]):
                 draft.refuse(f"{key} is {data[key]}, and {backend.data[key]} in {backend.origin}")
         backend.data.update(data)
         draft.frontends[(kind, table)] = draft.origin

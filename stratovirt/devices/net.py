@@ -31,7 +31,7 @@ class Net(BackedDevice):
     aliases = {"ifname": "netdev", "vhostfd": "vhostfds"}  # noqa: RUF012
     idle_words = {  # noqa: RUF012
         "": {"script": ("no",), "downscript": ("no",)},
-        "device": {"mq": ("on", "off"), "vectors": ()},
+        "device": {"mq": ("on", "off", "true", "false", "yes", "no"), "vectors": ()},
     }
     label = "net"
     spares = 2

@@ -41,7 +41,7 @@ def _profiles(name: str) -> list[str]:
     if name == STDIN or not os.path.isdir(name):
         return [name]
     found = [os.path.join(folder, file) for folder, _, files in os.walk(name) for file in files]
-    profiles = sorted(path for path in found if suffix_of(path) in LANGUAGES)
+    profiles = sorted(path for path in found if suffix_of(path) in LANGUAGES and os.path.isfile(path))
     if not profiles:
         raise UsageError(
             f"folder {name} holds no profile", hint="profiles end in .toml, .yaml, .yml or .json"
@@ -63,7 +63,8 @@ def run(names: list[str], output: str, *, strict: bool, quiet: bool, colour: boo
             _confirm_by_schema(source)
         results.append((source, findings))
     if not quiet:
-        sys.stdout.write(_text(results, colour=colour) if output == "text" else FORMATS[output](results))
+        report = _text(results, colour=colour) if output == "text" else FORMATS[output](results)
+        sys.stdout.write(report.encode("utf-8", "backslashreplace").decode())  # half characters of keys
     if unreadable:
         return 2
     return int(any(strict or not finding.warning for _, findings in results for finding in findings))

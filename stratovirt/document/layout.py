@@ -15,6 +15,7 @@ import tempfile
 
 from stratovirt.document.check import sources
 from stratovirt.document.loader import Source, UnreadableError, parse
+from stratovirt.document.write import escape
 from stratovirt.errors import HostError, StratovirtError
 
 STDIN = "<stdin>"
@@ -109,7 +110,7 @@ def _yaml(text: str, _data: object) -> str:
 
 
 def _json(_text: str, data: object) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return escape(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
 
 
 _LAYOUTS = {"toml": _toml, "yaml": _yaml, "json": _json}

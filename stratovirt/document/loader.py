@@ -48,6 +48,10 @@ class Source:
     """A profile's text and what it is written in."""
 
     def __init__(self, path: str, text: str, language: str) -> None:
+        if (language == "json" and not text.isascii()) or "\x7f" in text:
+            from stratovirt.document.write import escape
+
+            text = escape(text)  # it is read as YAML, which takes some letters for line ends, or not at all
         self.path = path
         self.text = text
         self.language = language

@@ -65,7 +65,7 @@ class Boot(Record):
 
     kernel: str | None = path("Linux kernel: bzImage, ELF vmlinux or PE image", default=None)
     initrd: str | None = path("Initial RAM disk", default=None)
-    cmdline: str | None = text("Kernel command line", pattern="line", default=None)
+    cmdline: str | None = text("Kernel command line", pattern="line", default=None, undecoded=True)
 
 
 class Qmp(Record):

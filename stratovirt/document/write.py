@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("toml", "yaml", "json")
 _BREAKS = frozenset("\x85\u2028\u2029")  # YAML 1.2, 5.4: line breaks of YAML 1.1
+_NOT_IN_YAML = {*map(chr, range(0x7F, 0xA0)), "\ufffe", "\uffff"} | _BREAKS  # 5.1, and what ends lines
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
@@ -108,7 +109,7 @@ def _toml_value(value: Any) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape what JSON may hold as it is: DEL, which TOML and YAML may not, and what ends YAML's lines."""
-    for letter in ("\x7f", *_BREAKS):
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
+    """Escape letters that JSON may hold as they are and YAML may not; TOML knows the same escapes."""
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(f"\\u{ord(letter):04x}" if letter in _NOT_IN_YAML else letter for letter in text)

@@ -8,7 +8,6 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stratovirt.document.loader import Finding
 from stratovirt.document.positions import Places, Span
-from stratovirt.document.write import escape
 from stratovirt.record import Problem
 
 TYPE_CHECKING = False
@@ -35,8 +34,7 @@ def _load(text: str) -> Any:
 def parse_yaml(source: Source) -> tuple[Any, list[Finding]]:
     """Return plain data, or the finding that says where the text cannot be read."""
     try:
-        text = escape(source.text) if source.language == "json" else source.text
-        return _Plain().convert(_load(text), 0), []
+        return _Plain().convert(_load(source.text), 0), []
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         span = Span(mark.line + 1, mark.column + 1, 1) if mark else Span(1, 1, 1)

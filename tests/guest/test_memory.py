@@ -120,9 +120,9 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a part that is a file": (lambda folder: small_file(folder) / "file", "Not a directory"),
     "a pool that is not mounted": (
         lambda _: Path("/dev/no-such-pool"),
-        "nothing is mounted at /dev, and /dev itself is no place for a guest's memory",
+        "no file system is mounted at /dev/no-such-pool, and /dev is no place for a guest's memory",
     ),
-    "the folder of devices": (lambda _: Path("/dev"), "nothing is mounted at /dev"),
+    "the folder of devices": (lambda _: Path("/dev"), "no file system is mounted at /dev,"),
     "relative": (lambda _: Path("memory"), "not an absolute path"),
 }
 

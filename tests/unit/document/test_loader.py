@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from stratovirt.document.check import run
 from stratovirt.document.loader import Source, UnreadableError, examine, load_vm
+from stratovirt.document.report import FORMATS as FORMATS_OF_REPORTS
 from stratovirt.document.vm import Vm
 from stratovirt.document.write import FORMATS, dump
 from stratovirt.errors import DocumentError, StratovirtError
@@ -194,7 +196,26 @@ def test_a_key_of_half_characters_is_a_finding_that_can_be_printed(key: str) -> 
     _, findings = examine(Source("p.json", text, "json"))
 
     assert [(finding.problem.code, finding.span.line) for finding in findings] == [("SV102", 1)]
-    findings[0].problem.message.encode()
+
+
+@pytest.mark.parametrize("output", ["text", *FORMATS_OF_REPORTS])
+@pytest.mark.parametrize("table", ["", '"drive": {'])
+def test_a_report_of_half_characters_can_be_printed(
+    table: str, output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "p.json"
+    inner = f'{table}"\\ud800": {{}}{"}" if table else ""}'
+    path.write_text(f'{{"version": 1, {inner}, "boot": {{"kernel": "k", "initrd": "i"}}}}')
+
+    assert run([str(path)], output, strict=False, quiet=False, colour=False, language="auto") == 1
+    assert "ud800" in capsys.readouterr().out.encode().decode()
+
+
+@pytest.mark.parametrize("letter", ["\x7f", "\x80", "\ufffe", "\u2028"])
+def test_a_finding_beside_an_odd_letter_of_json_has_its_place(letter: str) -> None:
+    text = f'{{"version": 1,\n"boot": {{"kernel": "k{letter}", "initrd": "i"}},\n"bogus": 1}}'
+
+    assert [place[0] for place in places(text, "json")] == [3]
 
 
 def test_a_byte_that_is_no_text_may_be_in_a_path_only() -> None:
@@ -244,7 +265,22 @@ def test_what_is_written_loads_as_the_same_document(language: str) -> None:
 
 @pytest.mark.parametrize("language", FORMATS)
 @pytest.mark.parametrize(
-    "letter", ["\x85", "\u2028", "\u2029", "\x7f", "\N{GRINNING FACE}", "#", "'", '"', "\\"]
+    "letter",
+    [
+        "\x85",
+        "\u2028",
+        "\u2029",
+        "\x7f",
+        "\x80",
+        "\x9f",
+        "\ufffe",
+        "\uffff",
+        "\N{GRINNING FACE}",
+        "#",
+        "'",
+        '"',
+        "\\",
+    ],
 )
 def test_any_letter_of_a_text_survives(letter: str, language: str) -> None:
     vm = load(Vm, {"version": 1, "boot": {"kernel": "k", "cmdline": f"a{letter}b {letter}"}}, [])

@@ -29,6 +29,7 @@ DRIVERS = {
 
 
 ID_MAX = 255
+_BOOLEANS = ("on", "off", "true", "false")
 
 
 class DeviceDeleted(Event):
@@ -112,9 +113,9 @@ class DeviceAdd(Record):
     mac: str | None = text("The address that the card has: its driver has read it long ago", default=None)
     bus: str | None = text("Without effect", default=None)
     romfile: str | None = text("Without effect", default=None)
-    share_rw: bool | str | None = switch("Without effect", ("on", "off"), default=None)
+    share_rw: bool | str | None = switch("Without effect", _BOOLEANS, default=None)
     disable_modern: str | None = text("Without effect", default=None)
-    mq: bool | str | None = switch("Without effect: that is the card's", ("on", "off"), default=None)
+    mq: bool | str | None = switch("Without effect: that is the card's", _BOOLEANS, default=None)
     vectors: int | str | None = count("Without effect: virtio-mmio has none", default=None)
 
 
