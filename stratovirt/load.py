@@ -94,16 +94,11 @@ def _unknown(record: type[Record], key: object, where: Path) -> Problem:
     return Problem(
         "SV102",
         (*where, str(key)),
-        f"unknown key '{_printable(key)}' in {_named(where)}",
+        f"unknown key '{key}' in {_named(where)}",
         suggestion=closest(str(key), known),
         at_key=True,
         help=f"known keys here: {', '.join(known)}",
     )
-
-
-def _printable(key: object) -> str:
-    """Return a key without half characters, which no terminal takes."""
-    return str(key).encode("utf-8", "backslashreplace").decode()
 
 
 def _text(field: Field, value: object, problems: Problems, where: Path) -> Any:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from stratovirt.document.positions import Places, Span
 
-_KIND_MASK, _FIFO = 0o170000, 0o010000  # stat's S_IFMT, S_IFIFO
 MAX_BYTES = 1 << 20
 _HINT = "name a .toml, .yaml or .json file"
 LANGUAGES = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json"}
@@ -48,7 +47,7 @@ class Source:
     """A profile's text and what it is written in."""
 
     def __init__(self, path: str, text: str, language: str) -> None:
-        if (language == "json" and not text.isascii()) or "\x7f" in text:
+        if language == "json":
             from stratovirt.document.write import escape
 
             text = escape(text)  # it is read as YAML, which takes some letters for line ends, or not at all
@@ -61,7 +60,7 @@ class Source:
     def read(cls, path: str) -> Source:
         """Read a file; the suffix tells the language, and TOML is what has none."""
         try:
-            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
             try:
                 raw = _read_all(fd)
             finally:
@@ -104,20 +103,9 @@ class Source:
 
 def _read_all(fd: int) -> bytes:
     """Return what there is, a byte more than MAX_BYTES at most; whoever writes a pipe is waited for."""
-    if posix.fstat(fd).st_mode & _KIND_MASK == _FIFO:
-        from select import POLLIN, poll
-
-        waiting = poll()
-        waiting.register(fd, POLLIN)
-        waiting.poll()  # a writer, or one that came and went
-        posix.set_blocking(fd, True)
     raw = b""
     while len(raw) <= MAX_BYTES:
-        try:
-            piece = posix.read(fd, MAX_BYTES + 1 - len(raw))
-        except BlockingIOError:
-            posix.set_blocking(fd, True)
-            continue
+        piece = posix.read(fd, MAX_BYTES + 1 - len(raw))
         if not piece:
             break
         raw += piece

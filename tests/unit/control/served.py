@@ -226,3 +226,10 @@ class Client:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def call(client: Client, name: str, **arguments: object) -> Any:
+    """Return what a command returns, or the class and text of its error."""
+    named = {key.replace("_", "-") if key != "fdname" else key: value for key, value in arguments.items()}
+    reply = client.ask(json.dumps({"execute": name, "arguments": named}))
+    return reply["return"] if "return" in reply else (reply["error"]["class"], reply["error"]["desc"])
