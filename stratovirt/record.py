@@ -193,6 +193,11 @@ PATTERNS: dict[str, tuple[str, Callable[[str], bool], str]] = {
         units.is_mac,
         "six two-digit hexadecimal groups, like 52:54:00:12:34:56",
     ),
+    "uuid": (
+        "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
+        units.is_uuid,
+        "a UUID, like 550e8400-e29b-41d4-a716-446655440000",
+    ),
     "pci": (
         "^(0[xX])?(0{0,2}[01]?[0-9A-Fa-f])(\\.(0[xX])?0{0,3}[0-7])?$",
         lambda v: units.parse_pci_address(v) is not None,

@@ -40,6 +40,12 @@ def is_mac(text: str) -> bool:
     return len(groups) == 6 and all(len(group) == 2 and is_hex(group) for group in groups)
 
 
+def is_uuid(text: str) -> bool:
+    """Tell whether text is 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12 (RFC 9562)."""
+    groups = text.split("-")
+    return [len(group) for group in groups] == [8, 4, 4, 4, 12] and all(is_hex(group) for group in groups)
+
+
 def is_card_mac(mac: str) -> bool:
     """Tell whether one card can have it: an address of no group (IEEE 802, the first bit sent), not all 0."""
     digits = mac.replace(":", "")

@@ -5,9 +5,17 @@ from __future__ import annotations
 import json
 import os
 
-from stratovirt.compat.draft import drivers, field_at, fields_taken
+from stratovirt.compat.draft import (
+    backend_flag,
+    drivers,
+    field_at,
+    fields_taken,
+    idle_drivers,
+    objects,
+    transport_of,
+)
 from stratovirt.compat.registry import flags
-from stratovirt.compat.syntax import doc_of, driver_syntax, syntax_of
+from stratovirt.compat.syntax import doc_of, driver_syntax, object_syntax, syntax_of
 from stratovirt.paths import room
 
 TYPE_CHECKING = False
@@ -26,7 +34,9 @@ def projections() -> dict[str, str]:
     """Return the generated files: path from the top of the project, and text."""
     contract = {
         "flags": {f"-{item.name}": _flag(item) for item in flags().values()},
-        "drivers": {name: _driver(kind, record, name) for name, (kind, record) in drivers().items()},
+        "drivers": {name: _driver(kind, record, name) for name, (kind, record) in drivers().items()}
+        | {name: _idle_driver(keys) for name, keys in idle_drivers().items()},
+        "objects": {word: _object(kind, record, word) for word, (kind, record) in objects().items()},
     }
     return {"compat/flags.json": json.dumps(contract, indent=2) + "\n"}
 
@@ -61,15 +71,33 @@ def _driver(kind: str, record: type[Device], driver: str) -> Entry:
     keys: dict[str, Entry] = {}
     table = _table_of(record)
     if record.reference:
-        keys[record.reference] = {"document": table, "doc": f"The -{record.option} that stands behind it"}
+        keys[record.reference] = {
+            "document": table,
+            "doc": f"The -{backend_flag(record)} that stands behind it",
+        }
     if record.device_id == "ignored":
         keys["id"] = {"status": "ignored", "doc": f"The device is called as its -{record.option} is"}
     elif record.named and (record.device_id or not record.reference):
         keys["id"] = {"document": f"{table}.NAME", "doc": "Name of the table"}
     keys.update(_fields(table, record, "device"))
-    if record.drivers[driver] == "mmio":
+    for name, rate in record.rates.items():
+        keys.update({key: {"document": f"{table}.{name}", "doc": record.fields[name].doc} for key in rate})
+    if transport_of(record, driver) == "mmio":
         keys = {key: entry for key, entry in keys.items() if key not in {"bus", "addr"}}
     return {"status": "yes", "document": kind, "value": driver_syntax(record, driver), "keys": keys}
+
+
+def _idle_driver(keys: tuple[str, ...]) -> Entry:
+    idle: Entry = {"status": "ignored", "doc": "Says what holds anyway"}
+    return {**idle, "keys": dict.fromkeys(keys, idle)}
+
+
+def _object(kind: str, record: type[Device], word: str) -> Entry:
+    table = _table_of(record)
+    keys: dict[str, Entry] = {"id": {"document": table, "doc": "What a -device or a key refers to"}}
+    for key, name in record.objects[word].items():
+        keys[key] = {"document": f"{table}.{name}", "doc": record.fields[name].doc}
+    return {"status": "yes", "document": kind, "value": object_syntax(record, word), "keys": keys}
 
 
 def _fields(table: str, record: type[Device], on: str) -> Iterator[tuple[str, Entry]]:

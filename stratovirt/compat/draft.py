@@ -67,13 +67,14 @@ class Draft:
         tables[name] = data
         self.origins[(kind, name)] = origin
 
-    def add_single(self, kind: str, data: Data) -> None:
+    def add_single(self, kind: str, data: Data, origin: str) -> None:
         """Add the table of a kind that a machine has one of."""
         if kind in self.data:
-            self.refuse(f"a machine has one {kind} only, and {self.origins[(kind,)]} describes it already")
+            already = f"a machine has one {kind} only, and {self.origins[(kind,)]} describes it already"
+            self.problems.append((f"{origin}: {already}", ""))
             return
         self.data[kind] = data
-        self.origins[(kind,)] = self.origin
+        self.origins[(kind,)] = origin
 
     def add_backend(self, kind: str, name: str, data: Data) -> None:
         """Add what a -device can refer to."""
@@ -92,10 +93,26 @@ class Draft:
             for name, backend in known.items():
                 if name in attached:
                     reference, table = next(turn)
-                    self.add(kind, table, known[reference].data, known[reference].origin)
+                    self._add_attached(kind, table, known[reference])
                 else:
-                    self.add(kind, name, {**backend.data, "attach": False}, backend.origin)
+                    self._add_alone(kind, name, backend)
         return {**self.top, **self.data}
+
+    def _add_attached(self, kind: str, table: str, backend: Backend) -> None:
+        if devices.tables()[kind].named:
+            self.add(kind, table, backend.data, backend.origin)
+        else:
+            self.add_single(kind, backend.data, backend.origin)
+
+    def _add_alone(self, kind: str, name: str, backend: Backend) -> None:
+        """Add what no -device attaches: it is there without one, or described only."""
+        record = devices.tables()[kind]
+        if not record.named:
+            hint = f"write -device {next(iter(record.later_drivers))},{record.reference}={name}"
+            self.problems.append((f"{backend.origin}: no -device refers to it", hint))
+        else:
+            idle = {"attach": False} if "attach" in record.fields else {}
+            self.add(kind, name, {**backend.data, **idle}, backend.origin)
 
     def origin_of(self, path: Path) -> str:
         """Return the flag that said what stands at `path`, or around it."""
@@ -131,4 +148,29 @@ def fields_taken(record: type[Device], on: str) -> list[Field]:
 
 def drivers() -> dict[str, tuple[str, type[Device]]]:
     """Return table and record by the name of the driver."""
-    return {driver: (kind, record) for kind, record in devices.tables().items() for driver in record.drivers}
+    return {
+        driver: (kind, record)
+        for kind, record in devices.tables().items()
+        for driver in (*record.drivers, *record.later_drivers)
+    }
+
+
+def idle_drivers() -> dict[str, tuple[str, ...]]:
+    """Return the keys of each driver that says nothing, by its name."""
+    records = devices.tables().values()
+    return {driver: keys for record in records for driver, keys in record.idle_drivers.items()}
+
+
+def objects() -> dict[str, tuple[str, type[Device]]]:
+    """Return table and record by the type of -object."""
+    return {word: (kind, record) for kind, record in devices.tables().items() for word in record.objects}
+
+
+def backend_flag(record: type[Device]) -> str:
+    """Return the flag that a -device of the record refers to."""
+    return f"object {next(iter(record.objects))}" if record.objects else record.option
+
+
+def transport_of(record: type[Device], driver: str) -> str:
+    """Return where a driver's device sits: "mmio", "pci" or ""."""
+    return record.drivers.get(driver) or record.later_drivers.get(driver, "")

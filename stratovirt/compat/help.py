@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from stratovirt import __version__
-from stratovirt.compat.draft import drivers
+from stratovirt.compat.draft import drivers, objects
 from stratovirt.compat.registry import flags
-from stratovirt.compat.syntax import doc_of, driver_syntax, syntax_of
+from stratovirt.compat.syntax import doc_of, driver_syntax, object_syntax, syntax_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stratovirt.compat.registry import Flag
 
 ABOUT = "Runs a KVM virtual machine that flags describe; `stratovirt --help` lists the commands for profiles."
+COLUMNS = 120
 NOTES = """\
 NOTES:
     Flags have one dash; values stand apart and never begin with a dash. -drive, -netdev, -chardev, -device,
@@ -43,11 +44,25 @@ def usage() -> str:
         *options,
         "",
         "DEVICES:",
-        *(f"    -device {driver_syntax(record, driver)}" for driver, (_, record) in drivers().items()),
+        *(
+            _wrapped(f"    -device {driver_syntax(record, driver)}")
+            for driver, (_, record) in drivers().items()
+        ),
+        "",
+        "OBJECTS:",
+        *(f"    -object {object_syntax(record, word)}" for word, (_, record) in objects().items()),
         "",
         NOTES,
     )
     return "\n".join(blocks)
+
+
+def _wrapped(line: str) -> str:
+    """Break a line that is too long before the last key that may be left out and fits."""
+    if len(line) <= COLUMNS:
+        return line
+    cut = line.rfind("[,", 0, COLUMNS)
+    return f"{line[:cut]}\n            {line[cut:]}"
 
 
 def _entry(item: Flag) -> str:

@@ -11,7 +11,7 @@ from stratovirt.units import GIB, MIB, is_decimal, is_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 BOOLEANS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 MEMORY_LETTERS = {"M": MIB, "m": MIB, "G": GIB, "g": GIB}
@@ -22,16 +22,20 @@ class KeyVal:
 
     __slots__ = ("_asked", "_items")
 
-    def __init__(self, text: str, aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, text: str, aliases: Mapping[str, str] | None = None, idle: Collection[str] = ()
+    ) -> None:
         self._asked: list[str] = []
         self._items: dict[str, str] = {}
         if text.startswith(",") or text.endswith(","):
             raise UsageError(f"Invalid parameter '{text}': a comma at its start or end")
         for item in text.split(","):
+            if item in idle:
+                continue
             key, value = _split(item)
             key = _plain(key)
             key = aliases.get(key, key) if aliases else key
-            if key in self._items:
+            if self._items.get(key, value) != value:
                 what = f"'{key}'" if key else "a word without key"
                 raise UsageError(f"Input field {what} is offered more than once")
             self._items[key] = value
@@ -114,11 +118,16 @@ def integers(key: str, text: str) -> list[int]:
 
 
 def memory(key: str, text: str) -> int:
-    """Read a size: a decimal number with M or G at its end, or bytes that are whole MiB."""
+    """Read a size: a decimal number with M or G at its end, or bytes that are whole MiB.
+
+    A number without a letter that would be less than a MiB counts MiB, as in later releases of the original.
+    """
     scale = MEMORY_LETTERS.get(text[-1:])
     number = (text[:-1] if scale else text).removeprefix("+")
     if not is_decimal(number):
         raise _unreadable(key, text, "a number with M or G at its end, or a number of bytes")
+    if scale is None and int(number) < MIB:
+        scale = MIB
     if scale is None and int(number) % MIB:
         reason = f"Input value {number} is unaligned with {MIB} for memory"
         raise UsageError(reason, hint="bytes are meant; put M or G at the end")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stratovirt.compat.draft import field_at
 from stratovirt.compat.keyval import READERS, KeyVal
 from stratovirt.compat.registry import flag
+from stratovirt.devices.device import LISTENING
 from stratovirt.errors import UsageError
 
 TYPE_CHECKING = False
@@ -20,11 +21,9 @@ MACHINE = {
 }
 SMP = {"cpus": "cpu.count"}
 MEMORY = {"size": "memory.size"}
+# What later releases call a standard_vm of each architecture.
+STANDARD_NAMES = {"x86_64": "q35", "aarch64": "virt"}
 QMP_KINDS = ("unix", "Unix", "UNIX", "file", "File", "FILE")
-# What always holds, and may be said: we listen, and the machine starts without waiting for a client.
-QMP_WORDS = frozenset(
-    ("server", "server=on", "server=true", "server=yes", "nowait", "wait=off", "wait=false", "wait=no")
-)
 
 
 def _register_text(name: str, to: str, syntax: str = "PATH", takes: str = "one") -> None:
@@ -62,6 +61,7 @@ def _version(_draft: Draft, _text: str) -> None:
 
 
 _register_text("name", "name", syntax="NAME")
+_register_text("uuid", "uuid", syntax="UUID")
 
 
 @flag("machine", keys=MACHINE, word="type")
@@ -71,7 +71,9 @@ def _machine(draft: Draft, text: str) -> None:
     word, named = keys.word(), keys.take("type")
     kind = word if named is None else named
     if kind is not None:
-        draft.put(MACHINE["type"], kind.lower())
+        kind = kind.lower()
+        later = kind == STANDARD_NAMES.get(str(draft.data["machine"]["arch"]))
+        draft.put(MACHINE["type"], "standard_vm" if later else kind)
     _put_keys(draft, keys, MACHINE)
 
 
@@ -85,7 +87,7 @@ def _smp(draft: Draft, text: str) -> None:
 
 @flag("m", keys=MEMORY, word="size")
 def _memory(draft: Draft, text: str) -> None:
-    """Memory of the guest: a number with M or G at its end, or bytes."""
+    """Memory of the guest: a number with M or G at its end, or bytes; a small number is MiB."""
     keys = KeyVal(text)
     keys.imply("size")
     _put_keys(draft, keys, MEMORY)
@@ -110,7 +112,7 @@ def _qmp(draft: Draft, text: str) -> None:
     if kind not in QMP_KINDS:
         raise UsageError(f"Unsupported unix path type: '{kind}'", hint="write unix:/path/to/socket")
     for word in words.split(",") if comma else ():
-        if word not in QMP_WORDS:
+        if word not in LISTENING:
             hint = "after the path stand only server and nowait: it listens, and nothing waits for a client"
             raise UsageError(f"Invalid parameter '{word}'", hint)
     draft.put("qmp.socket", path)

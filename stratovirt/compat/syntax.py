@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratovirt.compat.draft import field_at, fields_on
+from stratovirt.compat.draft import field_at, fields_on, fields_taken, transport_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,18 +53,25 @@ def option_syntax(record: type[Device]) -> str:
 
 def driver_syntax(record: type[Device], driver: str) -> str:
     """Return the list of -device for one driver."""
-    transport = record.drivers[driver]
+    transport = transport_of(record, driver)
     items = [(driver, True)]
     if record.reference:
         items.append((f"{record.reference}=ID", True))
     if record.device_id or (record.named and not record.reference):
         items.append(("id=NAME", not record.reference))
-    for field in fields_on(record, "device"):
+    for field in fields_taken(record, "device"):
         if field.name not in {"bus", "addr"}:
             items.append((_item(field.key, field, record), field.required))
         elif transport == "pci":
             items.append((_item(field.key, field, record), True))
+    items += [(f"{key}=N", False) for rate in record.rates.values() for key in rate]
     return _joined(items)
+
+
+def object_syntax(record: type[Device], word: str) -> str:
+    """Return the list of -object for one type."""
+    fields = ((key, record.fields[name]) for key, name in record.objects[word].items())
+    return ",".join([word, "id=NAME", *(_item(key, field, record) for key, field in fields)])
 
 
 def _joined(items: list[tuple[str, bool]]) -> str:

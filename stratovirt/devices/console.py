@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stratovirt.devices.device import Device
+from stratovirt.devices.device import LISTENING, Device
 from stratovirt.record import path, text
 
 TYPE_CHECKING = False
@@ -15,6 +15,12 @@ class Console(Device):
     """A console; its host side is a Unix socket that listens."""
 
     option = "chardev"
+    idle_items = LISTENING | {"socket"}
+    reference = "chardev"
+    device_id = "ignored"
+    later_drivers = {"virtconsole": "mmio"}  # noqa: RUF012
+    idle_drivers = {"virtio-serial-device": ("id", "max-ports")}  # noqa: RUF012
+    idle_words = {"device": {"nr": ()}}  # noqa: RUF012
     label = "console"
 
     path: str = path("Socket on the host", key="path")

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
     from stratovirt.machine.chassis import Chassis
 
+# Said of a socket, what always holds: we listen, and nothing waits for a client.
+LISTENING = frozenset(
+    ("server", "server=on", "server=true", "server=yes", "nowait", "wait=off", "wait=false", "wait=no")
+)
+
 
 class Device(Record):
     """A table of the document that stands for a device.
@@ -30,6 +35,13 @@ class Device(Record):
     aliases: dict[str, str] = {}  # noqa: RUF012 - other words for keys, with the key each one means
     # Of a flag ("" or "device"): keys that say what holds anyway, with the values that do; () for any.
     idle_words: dict[str, dict[str, tuple[str, ...]]] = {}  # noqa: RUF012
+    # What later releases of the original say instead; it is read, and never written.
+    objects: dict[str, dict[str, str]] = {}  # noqa: RUF012 - types of -object: the field of each key
+    later_drivers: dict[str, str] = {}  # noqa: RUF012 - more drivers, as in `drivers`
+    idle_drivers: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - drivers that say nothing, with their keys
+    idle_items: frozenset[str] = frozenset()  # items of `option` that say what holds anyway
+    # Of -device: a field that is so much each second, as two keys: an amount, and in how many milliseconds.
+    rates: dict[str, tuple[str, str]] = {}  # noqa: RUF012
     label = "device"  # what messages call it
     spares = 0  # how many of them a microvm has at least, empty ones included, that QMP can fill
 

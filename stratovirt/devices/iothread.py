@@ -12,6 +12,7 @@ class Iothread(Device):
     """A thread for devices; the name of the table is what their `iothread` says."""
 
     option = "iothread"
+    objects = {"iothread": {}}  # noqa: RUF012
     label = "iothread"
 
     cpus: tuple[int, ...] = integers(

@@ -28,7 +28,7 @@ class Net(BackedDevice):
     device_id = "name"
     word = "ignored"
     drivers = {"virtio-net-device": "mmio", "virtio-net-pci": "pci"}  # noqa: RUF012
-    aliases = {"ifname": "netdev", "vhostfd": "vhostfds"}  # noqa: RUF012
+    aliases = {"ifname": "netdev", "fd": "fds", "vhostfd": "vhostfds"}  # noqa: RUF012
     idle_words = {  # noqa: RUF012
         "": {"script": ("no",), "downscript": ("no",)},
         "device": {"mq": ("on", "off", "true", "false", "yes", "no"), "vectors": ()},
@@ -66,8 +66,13 @@ class Net(BackedDevice):
 
     @classmethod
     def complete(cls, name: str, data: dict[str, object]) -> str:
-        """Let the id be the tap, as in `-netdev id=tap0`, when neither tap nor descriptors are named."""
-        if "tap" not in data and "fds" not in data:
+        """Let the id be the tap, as in `-netdev id=tap0`, when neither tap nor descriptors are named.
+
+        Descriptors settle how many pairs of queues there are, whatever `queues` says beside them.
+        """
+        if "fds" in data:
+            data.pop("queues", None)
+        elif "tap" not in data:
             data["tap"] = name
         return name
 

@@ -21,9 +21,13 @@ class Rng(Device):
 
     named = False
     option = "rng"
+    objects = {"rng-random": {"filename": "file"}}  # noqa: RUF012
+    reference = "rng"
+    later_drivers = {"virtio-rng-device": "mmio"}  # noqa: RUF012
+    rates = {"bytes_per_sec": ("max-bytes", "period")}  # noqa: RUF012
     label = "rng"
 
-    id: str = text("Name of the device", pattern="name", default="rng")
+    id: str = text("Name of the device", pattern="name", default="rng", also_on="device")
     file: str = path("Character device on the host that the bytes come from", key="random_file")
     bytes_per_sec: int | None = integer(
         "Bytes each second at most", default=None, minimum=64, maximum=999_999_999, key="bytes_per_sec"

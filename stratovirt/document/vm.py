@@ -35,6 +35,7 @@ class _Sections(Record):
         "Version of the document format; this program reads 1", minimum=VERSION, maximum=VERSION
     )
     name: str | None = text("Name of the machine", max_length=255, pattern="line", default=None)
+    uuid: str | None = text("Its UUID, which query-uuid tells", pattern="uuid", default=None)
     machine: MachineTable = table("Kind of machine", MachineTable)
     cpu: Cpu = table("Virtual CPUs", Cpu)
     memory: Memory = table("Memory of the guest", Memory)

@@ -104,6 +104,11 @@ def used_keys(flag: str, driver: str = "") -> set[str]:
     return {item.partition("=")[0].replace("_", "-") if "=" in item else "" for item in items}
 
 
+@pytest.mark.parametrize("word", FLAGS["objects"])
+def test_every_key_of_an_object_stands_in_the_corpus(word: str) -> None:
+    assert set(FLAGS["objects"][word]["keys"]) <= used_keys("object", word)
+
+
 LISTS = [(name, entry["keys"]) for name, entry in FLAGS["flags"].items() if "keys" in entry]
 
 

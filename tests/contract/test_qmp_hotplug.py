@@ -187,6 +187,11 @@ def test_what_kata_containers_says_too_has_no_effect(client: Client, image: str)
     file = {"driver": "file", "filename": image, "aio": "native"}
     assert call(client, "blockdev-add", node_name="d", file=file, cache={"direct": True}) == {}
     assert call(client, "device_add", id="d", driver="virtio-blk-mmio", addr="0x1", share_rw=True) == {}
+    delete(client, "d")
+    host_device = {**file, "driver": "host_device"}
+    assert call(client, "blockdev-add", node_name="d", driver="raw", read_only=False, file=host_device) == {}
+    disk = {"id": "d", "driver": "virtio-blk-mmio", "drive": "d", "addr": "1", "num_queues": "2"}
+    assert call(client, "device_add", **disk, romfile="", disable_modern=False) == {}
     assert call(client, "netdev_add", id="n", ifname="tap0", queues=1) == {}
     added = {"id": "n", "driver": "virtio-net-mmio", "addr": "0x1", "mq": True, "vectors": 6}
     assert call(client, "device_add", **added) == {}

@@ -121,7 +121,14 @@ def test_machines_and_processors_are_named(client: Client) -> None:
     assert returned(client, "query-target") == {"arch": "x86_64"}
     assert [cpu["name"] for cpu in returned(client, "query-cpu-definitions")] == ["host"]
     assert returned(client, "query-current-machine") == {"wakeup-suspend-support": False}
-    assert set(returned(client, "query-uuid")) == {"UUID"}
+    assert returned(client, "query-uuid") == {"UUID": "00000000-0000-0000-0000-000000000000"}
+
+
+def test_the_uuid_is_the_documents(tmp_path: Path) -> None:
+    uuid = "9e2c7f10-5a0b-4c7e-8d21-3b6f0d5e9a44"
+    with Served(tmp_path / "qmp", uuid=uuid) as running:
+        running.has_started()
+        assert returned(running.connect(), "query-uuid") == {"UUID": uuid}
 
 
 def test_drivers_and_flags_are_listed_with_their_keys(client: Client) -> None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-GREETING = '{"QMP":{"version":{"StratoVirt":{"micro":1,"minor":0,"major":0},"package":""},"capabilities":[]}}'
+GREETING = (
+    '{"QMP":{"version":{"StratoVirt":{"micro":1,"minor":0,"major":0},"package":"",'
+    '"qemu":{"micro":1,"minor":0,"major":5}},"capabilities":[]}}'
+)
 STATUS = '{"execute":"query-status"}'
 
 
@@ -40,6 +43,14 @@ def error_of(message: dict[str, dict[str, str]]) -> tuple[str, str]:
 @pytest.mark.guidebook("3.2 connection")
 def test_the_greeting_is_the_guidebooks(served: Served) -> None:
     assert served.knock().receive_line() == GREETING
+
+
+def test_libraries_for_qemu_find_a_version_of_5_or_more(served: Served) -> None:
+    """Kata Containers' library refuses others, and libvirt those without."""
+    version = json.loads(served.knock().receive_line())["QMP"]["version"]["qemu"]
+
+    assert version["major"] >= 5
+    assert {"major", "minor", "micro"} == version.keys()
 
 
 def test_negotiation_may_come_never_late_or_often(client: Client) -> None:

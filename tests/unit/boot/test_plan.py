@@ -90,6 +90,16 @@ def test_pvh_start_info_lists_memory_initrd_and_command_line() -> None:
     assert struct.unpack("<QQI", written(result, memory_map, 20)) == (0, layout.LOW_RAM_END, 1)
 
 
+def test_a_device_has_a_line_of_its_own_and_a_guest_without_acpi_knows_eleven() -> None:
+    fixed = {0, 1, 2, layout.SERIAL_IRQ, 8}  # timer, keyboard, the second PIC, serial port, clock
+
+    assert len(set(layout.MMIO_GSIS)) == 16
+    assert not fixed & set(layout.MMIO_GSIS)
+    assert sum(gsi < 16 for gsi in layout.MMIO_GSIS) == 11
+    assert all(gsi < 16 for gsi in layout.MMIO_GSIS[:11])
+    assert max(layout.MMIO_GSIS) < layout.IOAPIC_PINS
+
+
 def test_the_command_line_keeps_every_byte_and_announces_devices() -> None:
     words = "root=UUID=a=b  two  spaces"
     result = boot(cmdline=words, slots=layout.MMIO_WINDOWS[:2])

@@ -132,5 +132,10 @@ def test_other_words_are_no_memory(text: str) -> None:
 
 
 def test_bytes_of_memory_are_whole_mebibytes() -> None:
-    with pytest.raises(UsageError, match="Input value 256 is unaligned with 1048576 for memory"):
-        memory("size", "256")
+    with pytest.raises(UsageError, match="Input value 268435457 is unaligned with 1048576 for memory"):
+        memory("size", "268435457")
+
+
+def test_a_number_that_would_be_less_than_a_mebibyte_counts_mebibytes() -> None:
+    assert memory("size", "2048") == 2 << 30
+    assert memory("size", "1048576") == 1 << 20

@@ -112,9 +112,10 @@ class DeviceAdd(Record):
     netdev: str | None = text("Without effect: the id names the backend", default=None)
     mac: str | None = text("The address that the card has: its driver has read it long ago", default=None)
     bus: str | None = text("Without effect", default=None)
+    num_queues: int | str | None = count("Without effect: those of the disk", default=None)
     romfile: str | None = text("Without effect", default=None)
     share_rw: bool | str | None = switch("Without effect", _BOOLEANS, default=None)
-    disable_modern: str | None = text("Without effect", default=None)
+    disable_modern: bool | str | None = switch("Without effect", _BOOLEANS, default=None)
     mq: bool | str | None = switch("Without effect: that is the card's", _BOOLEANS, default=None)
     vectors: int | str | None = count("Without effect: virtio-mmio has none", default=None)
 

@@ -56,9 +56,9 @@ def query_target(target: Target, _arguments: Nothing) -> object:
 
 
 @command("query-uuid", Nothing)
-def query_uuid(_target: Target, _arguments: Nothing) -> object:
-    """Tell the UUID: a machine has none."""
-    return {"UUID": "00000000-0000-0000-0000-000000000000"}
+def query_uuid(target: Target, _arguments: Nothing) -> object:
+    """Tell the UUID of the machine; zeroes when it has none."""
+    return {"UUID": target.machine.document.uuid or "00000000-0000-0000-0000-000000000000"}
 
 
 @command("query-machines", Nothing)

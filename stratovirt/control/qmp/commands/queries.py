@@ -10,8 +10,13 @@ if TYPE_CHECKING:
 
     from stratovirt.control.qmp.registry import Target
 
-# Guidebook, 3.2. Clients compare it, so it is not the version of this program.
-VERSION = {"StratoVirt": {"micro": 1, "minor": 0, "major": 0}, "package": ""}
+# Guidebook, 3.2. Clients compare it, so it is not the version of this program. Libraries that are written for
+# QEMU's QMP look for `qemu`, some for 5.0 or more, which is what later releases of the original say.
+VERSION = {
+    "StratoVirt": {"micro": 1, "minor": 0, "major": 0},
+    "package": "",
+    "qemu": {"micro": 1, "minor": 0, "major": 5},
+}
 _ARCH_OF_QUERY_CPUS = {"x86_64": "x86", "aarch64": "arm"}  # QEMU's CpuInfoArch
 
 
