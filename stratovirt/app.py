@@ -286,6 +286,10 @@ def qmp(
 @app.command()
 def console(
     socket: Annotated[str, typer.Argument(help="Socket of a console of a running machine.")],
+    qmp: Annotated[
+        str | None,
+        typer.Option(metavar="SOCKET", help="Its QMP socket: the guest learns the size of the window."),
+    ] = None,
 ) -> None:
     """Connect the terminal, or standard input and output, to a console of a running machine.
 
@@ -293,4 +297,4 @@ def console(
     """
     from stratovirt.control.attach import attach
 
-    attach(socket)
+    attach(socket, qmp)

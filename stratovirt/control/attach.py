@@ -11,23 +11,37 @@ from stratovirt.control.escape import CONSOLE
 from stratovirt.control.loop import Loop
 from stratovirt.errors import HostError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from stratovirt.control.window import Window
+
 STDOUT = 1
 CONNECT_S = 10.0  # a machine accepts at once, unless its queue of clients is full
 READ_AT_ONCE = 64 << 10
 WRITE_AT_ONCE = 1024  # what a pipe or a terminal takes without making us wait, when it is ready
 
 
-def attach(path: str) -> None:
-    """Connect standard input and output to a console's socket until either side ends."""
+def attach(path: str, qmp: str | None = None) -> None:
+    """Connect standard input and output to a console's socket until either side ends.
+
+    With `qmp`, the machine's QMP socket, the guest is told the size of a terminal's window, and each new one.
+    """
     signals.install()
     try:
+        window = _window(path, qmp) if qmp is not None and os.isatty(STDIN) else None
         connection = _connect(path)
         try:
-            _Session(connection).run()
+            _Session(connection, window).run()
         finally:
             connection.close()
     except signals.Interrupted:
         return
+
+
+def _window(path: str, qmp: str) -> Window:
+    from stratovirt.control.window import Window
+
+    return Window(STDIN, qmp, path)
 
 
 def _connect(path: str) -> socket:
@@ -49,16 +63,19 @@ def _connect(path: str) -> socket:
 class _Session:
     """A connection, the user's input and his output. What one side does not take, the other does not send."""
 
-    def __init__(self, connection: socket) -> None:
+    def __init__(self, connection: socket, window: Window | None) -> None:
         self._socket = connection
+        self._window = window
         self._loop = Loop()
         self._console = Console(self._loop, self._send, self._loop.stop, CONSOLE, self._end_input)
         self._unwritten = b""
 
     def run(self) -> None:
         """Serve until the end; the terminal is put back whatever that is."""
-        source = signals.SignalSource(self._loop, self._on_signal)
+        source = signals.SignalSource(self._loop, self._on_signal, window=self._window is not None)
         try:
+            if self._window is not None:
+                self._window.changed()
             self._loop.add_reader(self._socket.fileno(), self._receive)
             self._console.start()
             self._loop.run()
@@ -70,6 +87,8 @@ class _Session:
     def _on_signal(self, number: int) -> None:
         if number in signals.ENDING:
             self._loop.stop()
+        elif number == signals.WINDOW and self._window is not None:
+            self._window.changed()
         else:
             self._console.check_terminal()
 

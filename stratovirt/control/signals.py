@@ -21,6 +21,7 @@ else:
 
 ENDING = (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP, _signal.SIGQUIT)
 HANGUP = _signal.SIGHUP
+WINDOW = _signal.SIGWINCH
 TERMINATION = _signal.SIGTERM
 
 
@@ -96,7 +97,8 @@ def _on_signal(number: int, frame: object) -> None:
 class SignalSource:
     """Tells the loop about signals; made when the loop takes over from the unwinding of install()."""
 
-    def __init__(self, loop: Loop, callback: Callable[[int], None]) -> None:
+    def __init__(self, loop: Loop, callback: Callable[[int], None], *, window: bool = False) -> None:
+        """Watch ending signals and SIGCONT; with `window` SIGWINCH too."""
         self._loop = loop
         self._callback = callback
         try:
@@ -106,6 +108,8 @@ class SignalSource:
             raise HostError("watch signals", error, "raise the limit of open files (ulimit -n)") from error
         _unwinds.clear()
         _signal.signal(_signal.SIGCONT, _on_signal)
+        if window:
+            _signal.signal(WINDOW, _on_signal)
         loop.add_reader(self._read, self._drain)
         if _arrived:  # before the pipe was there
             posix.write(self._write, b"\0")

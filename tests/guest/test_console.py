@@ -14,6 +14,7 @@ import pytest
 
 from tests.guest.linux import SMALL, TIMEOUT_S, flags, words
 from tests.guest.vmm import COMMAND, Qmp, Vmm
+from tests.unit.control.screen import Screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,8 +215,11 @@ def test_the_size_of_a_window_reaches_the_terminal_of_the_guest(tmp_path: Path) 
         # As soon as the machine runs: its driver is not there yet.
         qmp.call("chardev-window-size-changed", id="first", cols=100, rows=40)
         vmm.read_until(b"SIZE 40 100")
-        qmp.call("chardev-window-size-changed", id="first", cols=80, rows=25)
-        status, output, errors = vmm.finish()
+        with closing(Screen()) as screen:
+            screen.resize(80, 25)
+            command = [*COMMAND, "console", str(tmp_path / "first"), "--qmp", str(tmp_path / "qmp")]
+            with subprocess.Popen(command, stdin=screen.line, stdout=screen.line, stderr=screen.line):
+                status, output, errors = vmm.finish()
 
     assert (status, errors) == (0, "")
     assert b"SIZE 25 80" in output

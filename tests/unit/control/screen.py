@@ -31,6 +31,9 @@ class Screen:
         lflag = termios.tcgetattr(self.line)[3]
         return not lflag & (termios.ICANON | termios.ECHO | termios.ISIG)
 
+    def resize(self, cols: int, rows: int) -> None:
+        termios.tcsetwinsize(self.keyboard, (rows, cols))
+
     def type(self, keys: bytes) -> None:
         os.write(self.keyboard, keys)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.control.screen import Screen
-from tests.unit.control.served import TIMEOUT_S
+from tests.unit.control.served import TIMEOUT_S, Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,13 +26,13 @@ COMMAND = [sys.executable, "-m", "stratovirt", "console"]
 class Attached:
     """The command with a machine's side of its connection."""
 
-    def __init__(self, path: Path, stdin: int = subprocess.PIPE) -> None:
+    def __init__(self, path: Path, stdin: int = subprocess.PIPE, *more: str | Path) -> None:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen()
             listener.settimeout(TIMEOUT_S)
             self.process = subprocess.Popen(
-                [*COMMAND, str(path)],
+                [*COMMAND, path, *more],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -96,8 +96,8 @@ def screen() -> Iterator[Screen]:
     made.close()
 
 
-def at(screen: Screen, path: Path) -> Attached:
-    attached = Attached(path, screen.line)
+def at(screen: Screen, path: Path, *more: str | Path) -> Attached:
+    attached = Attached(path, screen.line, *more)
     assert "Ctrl-A x leaves the console" in attached.notice()
     screen.wait_for(lambda: screen.is_raw)
     return attached
@@ -230,3 +230,47 @@ def test_what_is_no_console_is_told_with_reason_and_next_step(kind: str, path: P
     assert f"connect to console socket {path}: " in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_guest_is_told_the_size_of_the_window_and_each_new_one(screen: Screen, tmp_path: Path) -> None:
+    path = tmp_path / "console"
+    with Served(tmp_path / "qmp", console={"main": {"path": str(path)}}) as served:
+        served.has_started()
+        screen.resize(100, 40)
+        with at(screen, path, "--qmp", tmp_path / "qmp") as attached:
+            first = served.did()
+            screen.resize(132, 43)
+            attached.process.send_signal(signal.SIGWINCH)
+            second = served.did()
+            screen.type(b"\x01x")
+            status, errors = attached.finish()
+
+    assert (first, second) == ("window of main: 100 by 40", "window of main: 132 by 43")
+    assert status == 0
+    assert "Ctrl-A" not in errors
+
+
+def test_a_machine_that_has_another_console_is_told_with_its_sockets(screen: Screen, tmp_path: Path) -> None:
+    with Served(tmp_path / "qmp", console={"main": {"path": "/tmp/other.sock"}}) as served:
+        served.has_started()
+        command: list[str | Path] = [*COMMAND, tmp_path / "console", "--qmp", tmp_path / "qmp"]
+        done = subprocess.run(
+            command, stdin=screen.line, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+
+    assert done.returncode == 1
+    assert f"the machine has no console on {tmp_path}/console" in done.stderr
+    assert "/tmp/other.sock" in done.stderr
+
+
+def test_a_qmp_socket_that_nobody_serves_is_told_before_the_terminal_is_raw(
+    screen: Screen, path: Path
+) -> None:
+    command: list[str | Path] = [*COMMAND, path, "--qmp", path.with_name("qmp")]
+    done = subprocess.run(
+        command, stdin=screen.line, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+
+    assert done.returncode == 1
+    assert "connect to QMP socket" in done.stderr
+    assert screen.mode() == screen.before
