@@ -6,7 +6,7 @@ import json
 import os
 
 from stratovirt.compat.draft import (
-    backend_flag,
+    backend_words,
     drivers,
     field_at,
     fields_taken,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     Entry = dict[str, object]
 
+WITHOUT_EFFECT: dict[str, object] = {"status": "ignored", "doc": "Without effect"}
 OCCURS = {"none": "once", "one": "once", "optional": "once", "many": "repeated", "words": "repeated"}
 
 
@@ -53,6 +54,8 @@ def _flag(item: Flag) -> Entry:
     keys = _keys(item)
     if keys:
         entry["keys"] = keys
+    if item.record is not None and item.record.idle_items:
+        entry["ignored"] = sorted(item.record.idle_items)
     return entry
 
 
@@ -73,7 +76,7 @@ def _driver(kind: str, record: type[Device], driver: str) -> Entry:
     if record.reference:
         keys[record.reference] = {
             "document": table,
-            "doc": f"The -{backend_flag(record)} that stands behind it",
+            "doc": f"The -{backend_words(record)} that stands behind it",
         }
     if record.device_id == "ignored":
         keys["id"] = {"status": "ignored", "doc": f"The device is called as its -{record.option} is"}
@@ -81,15 +84,14 @@ def _driver(kind: str, record: type[Device], driver: str) -> Entry:
         keys["id"] = {"document": f"{table}.NAME", "doc": "Name of the table"}
     keys.update(_fields(table, record, "device"))
     for name, rate in record.rates.items():
-        keys.update({key: {"document": f"{table}.{name}", "doc": record.fields[name].doc} for key in rate})
+        keys.update({key: {"document": f"{table}.{name}", "doc": doc} for key, doc in rate})
     if transport_of(record, driver) == "mmio":
         keys = {key: entry for key, entry in keys.items() if key not in {"bus", "addr"}}
     return {"status": "yes", "document": kind, "value": driver_syntax(record, driver), "keys": keys}
 
 
 def _idle_driver(keys: tuple[str, ...]) -> Entry:
-    idle: Entry = {"status": "ignored", "doc": "Says what holds anyway"}
-    return {**idle, "keys": dict.fromkeys(keys, idle)}
+    return {**WITHOUT_EFFECT, "keys": dict.fromkeys(keys, WITHOUT_EFFECT)}
 
 
 def _object(kind: str, record: type[Device], word: str) -> Entry:
@@ -108,8 +110,8 @@ def _fields(table: str, record: type[Device], on: str) -> Iterator[tuple[str, En
             entry["also"] = others
         yield "" if field.name == record.word else field.key, entry
     for key, values in record.idle_words.get(on, {}).items():
-        idle: Entry = {"status": "ignored", "doc": "Says what holds anyway"}
-        yield key, {**idle, "values": list(values)} if values else idle
+        holds: Entry = {"status": "ignored", "doc": "Says what holds anyway", "values": list(values)}
+        yield key, holds if values else WITHOUT_EFFECT
 
 
 def _table_of(record: type[Device]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stratovirt import devices
 from stratovirt.compat.draft import (
-    backend_flag,
+    backend_words,
     drivers,
     fields_taken,
     idle_drivers,
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from stratovirt.devices.device import Device
     from stratovirt.record import Field
 
-
-_UNSUPPORTED = {"driver": "device", "type": "object"}  # what it would have been
+    Rate = tuple[tuple[str, str], tuple[str, str]]
 
 
 def _take(record: type[Device], on: str, keys: KeyVal) -> Data:
@@ -37,22 +36,28 @@ def _take(record: type[Device], on: str, keys: KeyVal) -> Data:
         if text is not None and values and text not in values:
             raise UsageError(f"{key} is {text}, and can only be {' or '.join(values)}", "leave it out")
     for name, rate in record.rates.items() if on == "device" else ():
-        _take_rate(name, rate, keys, data)
+        _take_rate(record.fields[name], rate, keys, data)
     return data
 
 
-def _take_rate(name: str, rate: tuple[str, str], keys: KeyVal, data: Data) -> None:
+def _take_rate(field: Field, rate: Rate, keys: KeyVal, data: Data) -> None:
     """Take an amount and its milliseconds as a field that is so much each second."""
-    amount, period = ((key, keys.take(key)) for key in rate)
-    if amount[1] is None and period[1] is None:
+    (amount_key, _), (period_key, _) = rate
+    amount, period = keys.take(amount_key), keys.take(period_key)
+    if amount is None and period is None:
         return
-    for (key, text), (other, _) in ((amount, period), (period, amount)):
-        if text is None:
-            raise UsageError(f"'{key}' is missing", hint=f"write it beside {other}")
-    number, milliseconds = (integer(key, text or "") for key, text in (amount, period))
+    if amount is None:
+        raise UsageError(f"'{amount_key}' is missing", hint=f"write it beside {period_key}")
+    if period is None:
+        raise UsageError(f"'{period_key}' is missing", hint=f"write it beside {amount_key}")
+    milliseconds = integer(period_key, period)
     if not milliseconds:
-        raise UsageError(f"{period[0]} is 0, and counts milliseconds", hint=f"write {period[0]}=1000")
-    data[name] = number * 1000 // milliseconds
+        raise UsageError(f"{period_key} is 0, and counts milliseconds", hint=f"write {period_key}=1000")
+    value = integer(amount_key, amount) * 1000 // milliseconds
+    if not (field.minimum or 0) <= value <= (field.maximum or value):
+        said = f"{amount_key}={amount} with {period_key}={period}"
+        raise UsageError(f"{said} is {value} each second, not in {field.minimum}..{field.maximum}")
+    data[field.name] = value
 
 
 def _register(kind: str, record: type[Device]) -> None:
@@ -90,11 +95,13 @@ for _kind, _record in devices.tables().items():
 def _object(draft: Draft, text: str) -> None:
     """An I/O thread or a source of random bytes, as later releases write them."""
     keys = KeyVal(text)
-    word = keys.word()
-    kind, record = _find(word, objects(), "type")
+    word = keys.word() or ""
+    if word not in objects():
+        raise _unknown(word, "object", "type", list(objects()))
+    kind, record = objects()[word]
     name = keys.take("id")
     data: Data = {}
-    for key, field in record.objects[word or ""].items():
+    for key, field in record.objects[word].items():
         value = keys.take(key)
         if value is None:
             raise UsageError(f"'{key}' is missing", hint=f"write {key}=...")
@@ -115,7 +122,9 @@ def _device(draft: Draft, text: str) -> None:
             keys.take(key)
         keys.done()
         return
-    kind, record = _find(driver, drivers(), "driver")
+    if driver not in drivers():
+        raise _unknown(driver, "device", "driver", [*drivers(), *idle_drivers()])
+    kind, record = drivers()[driver]
     reference = keys.take(record.reference) if record.reference else None
     name = keys.take("id") if "id" not in record.fields else None
     data = _take(record, "device", keys)
@@ -133,16 +142,12 @@ def _device(draft: Draft, text: str) -> None:
         draft.add(kind, name, data, draft.origin)
 
 
-def _find(
-    word: str | None, known: dict[str, tuple[str, type[Device]]], what: str
-) -> tuple[str, type[Device]]:
-    """Return table and record of a driver or a type; UsageError when there is no such word."""
-    if word and word in known:
-        return known[word]
-    hint = f"known {what}s: {', '.join(known)}"
+def _unknown(word: str, what: str, role: str, known: list[str]) -> UsageError:
+    """Return what to say of a word that names no `what`; its `role` in the flag is a driver or a type."""
+    hint = f"known {role}s: {', '.join(known)}"
     if not word:
-        raise UsageError(f"no {what} is named", hint)
-    raise UsageError(f'Unsupported {_UNSUPPORTED[what]}: "{word}"{guess(word, list(known))}', hint)
+        return UsageError(f"no {role} is named", hint)
+    return UsageError(f'Unsupported {what}: "{word}"{guess(word, known)}', hint)
 
 
 def _check_place(transport: str, driver: str, data: Data) -> None:
@@ -169,7 +174,8 @@ def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str 
     attached = draft.attached.setdefault(kind, {})
     if backend is None:
         known = ", ".join(draft.backends.get(kind, {})) or "none"
-        flag = backend_flag(record)
+        flag = backend_words(record)
+        draft.dangling.add(kind)
         draft.refuse(f"there is no -{flag} with id={reference}", f"ids of -{flag}: {known}")
     elif reference in attached:
         draft.refuse(f"{record.reference}={reference} is attached already")

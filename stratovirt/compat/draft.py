@@ -16,7 +16,7 @@ ORIGIN_LENGTH = 100  # characters of a flag that a message repeats
 
 
 class Backend:
-    """A `-drive` or `-netdev`: its table is named once a -device attaches it."""
+    """What a -device can refer to, like a `-drive`: its table is named once one does."""
 
     __slots__ = ("data", "origin")
 
@@ -37,6 +37,7 @@ class Draft:
         self.origin = ""  # the flag that is being read
         self.backends: dict[str, dict[str, Backend]] = {}  # by table, then by id, in order of their flags
         self.attached: dict[str, dict[str, str]] = {}  # by table: id to table name, as -device stands
+        self.dangling: set[str] = set()  # tables of which a -device refers to what is not there
 
     def at(self, name: str, text: str) -> None:
         """Say which flag is being read from now on."""
@@ -90,13 +91,20 @@ class Draft:
             attached = self.attached.get(kind, {})
             # Attached ones stand in the order of their -device, in which the guest names them too.
             turn = iter(attached.items())
-            for name, backend in known.items():
+            for name in self._in_order(kind):
                 if name in attached:
                     reference, table = next(turn)
                     self._add_attached(kind, table, known[reference])
                 else:
-                    self._add_alone(kind, name, backend)
+                    self._add_alone(kind, name, known[name])
         return {**self.top, **self.data}
+
+    def _in_order(self, kind: str) -> list[str]:
+        """Return the ids of a kind: as the flags stand; those that need no -device follow the others."""
+        known = list(self.backends[kind])
+        if "attach" in devices.tables()[kind].fields:
+            return known
+        return sorted(known, key=lambda name: name not in self.attached.get(kind, {}))
 
     def _add_attached(self, kind: str, table: str, backend: Backend) -> None:
         if devices.tables()[kind].named:
@@ -105,9 +113,13 @@ class Draft:
             self.add_single(kind, backend.data, backend.origin)
 
     def _add_alone(self, kind: str, name: str, backend: Backend) -> None:
-        """Add what no -device attaches: it is there without one, or described only."""
+        """Add what no -device attaches: it is there without one, is described only, or has to have one."""
         record = devices.tables()[kind]
-        if not record.named:
+        if kind in self.dangling and not record.named:
+            return  # told already, and it may be this one that was meant
+        if kind in self.data and not record.named:
+            self.add_single(kind, backend.data, backend.origin)
+        elif not record.named:
             hint = f"write -device {next(iter(record.later_drivers))},{record.reference}={name}"
             self.problems.append((f"{backend.origin}: no -device refers to it", hint))
         else:
@@ -166,8 +178,8 @@ def objects() -> dict[str, tuple[str, type[Device]]]:
     return {word: (kind, record) for kind, record in devices.tables().items() for word in record.objects}
 
 
-def backend_flag(record: type[Device]) -> str:
-    """Return the flag that a -device of the record refers to."""
+def backend_words(record: type[Device]) -> str:
+    """Return how what a -device of the record refers to begins: a flag, and its type when it is an object."""
     return f"object {next(iter(record.objects))}" if record.objects else record.option
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stratovirt import __version__
-from stratovirt.compat.draft import drivers, objects
+from stratovirt.compat.draft import drivers, idle_drivers, objects
 from stratovirt.compat.registry import flags
-from stratovirt.compat.syntax import doc_of, driver_syntax, object_syntax, syntax_of
+from stratovirt.compat.syntax import doc_of, driver_syntax, idle_driver_syntax, object_syntax, syntax_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ COLUMNS = 120
 NOTES = """\
 NOTES:
     Flags have one dash; values stand apart and never begin with a dash. -drive, -netdev, -chardev, -device,
-    -iothread, -pflash and -append may be repeated. Booleans are on or off, true or false, yes or no; no value
-    holds a comma. `stratovirt translate -- FLAGS...` prints the profile that the flags mean."""
+    -object, -iothread, -pflash and -append may be repeated. Booleans are on or off, true or false, yes or no;
+    no value holds a comma. `stratovirt translate -- FLAGS...` prints the profile that the flags mean."""
 
 
 def version() -> str:
@@ -48,6 +48,7 @@ def usage() -> str:
             _wrapped(f"    -device {driver_syntax(record, driver)}")
             for driver, (_, record) in drivers().items()
         ),
+        *(f"    -device {idle_driver_syntax(word, keys)}" for word, keys in idle_drivers().items()),
         "",
         "OBJECTS:",
         *(f"    -object {object_syntax(record, word)}" for word, (_, record) in objects().items()),

@@ -20,12 +20,13 @@ MEMORY_LETTERS = {"M": MIB, "m": MIB, "G": GIB, "g": GIB}
 class KeyVal:
     """One comma list: keys are taken out of it, and done() refuses what nobody took."""
 
-    __slots__ = ("_asked", "_items")
+    __slots__ = ("_asked", "_idle", "_items")
 
     def __init__(
         self, text: str, aliases: Mapping[str, str] | None = None, idle: Collection[str] = ()
     ) -> None:
         self._asked: list[str] = []
+        self._idle = idle
         self._items: dict[str, str] = {}
         if text.startswith(",") or text.endswith(","):
             raise UsageError(f"Invalid parameter '{text}': a comma at its start or end")
@@ -64,7 +65,8 @@ class KeyVal:
             raise UsageError(f"Invalid parameter '{key}': no such key{meant}", self._known())
 
     def _known(self) -> str:
-        return f"known keys here: {', '.join(self._asked)}"
+        words = f"; words: {', '.join(sorted(self._idle))}" if self._idle else ""
+        return f"known keys here: {', '.join(self._asked)}{words}"
 
 
 def _split(item: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stratovirt.compat.draft import field_at, fields_on, fields_taken, transport_of
+from stratovirt.devices.device import LISTENING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def option_syntax(record: type[Device]) -> str:
         bare = field.name == record.word
         text = _value(field, record) if bare else _item(field.key, field, record)
         items.append((text, bare or field.required))
-    return _joined(items)
+    before = "".join(f"[{word},]" for word in sorted(record.idle_items - LISTENING))
+    after = "[,server][,nowait]" if record.idle_items & LISTENING else ""
+    return before + _joined(items) + after
 
 
 def driver_syntax(record: type[Device], driver: str) -> str:
@@ -64,8 +67,13 @@ def driver_syntax(record: type[Device], driver: str) -> str:
             items.append((_item(field.key, field, record), field.required))
         elif transport == "pci":
             items.append((_item(field.key, field, record), True))
-    items += [(f"{key}=N", False) for rate in record.rates.values() for key in rate]
+    items += [(f"{amount}=N,{period}=MS", False) for (amount, _), (period, _) in record.rates.values()]
     return _joined(items)
+
+
+def idle_driver_syntax(driver: str, keys: tuple[str, ...]) -> str:
+    """Return the list of -device for a driver that says nothing."""
+    return _joined([(driver, True), *((f"{key}=...", False) for key in keys)])
 
 
 def object_syntax(record: type[Device], word: str) -> str:

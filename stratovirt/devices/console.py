@@ -27,7 +27,7 @@ class Console(Device):
     iothread: str | None = text("I/O thread that serves the console", pattern="name", default=None, on="none")
 
     def transport(self) -> str:
-        """Return "mmio": the legacy flag has no other."""
+        """Return "mmio": no flag has another."""
         return "mmio"
 
     def realize(self, name: str, chassis: Chassis) -> None:

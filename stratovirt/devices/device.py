@@ -33,15 +33,16 @@ class Device(Record):
     word = ""  # the field that `option` gives as a bare word; "ignored" lets any word stand there
     hexadecimal: tuple[str, ...] = ()  # integer fields that flags write in hexadecimal
     aliases: dict[str, str] = {}  # noqa: RUF012 - other words for keys, with the key each one means
-    # Of a flag ("" or "device"): keys that say what holds anyway, with the values that do; () for any.
+    # Of a flag ("" or "device"): keys without effect, with the values that say what holds anyway; () for any.
     idle_words: dict[str, dict[str, tuple[str, ...]]] = {}  # noqa: RUF012
     # What later releases of the original say instead; it is read, and never written.
     objects: dict[str, dict[str, str]] = {}  # noqa: RUF012 - types of -object: the field of each key
     later_drivers: dict[str, str] = {}  # noqa: RUF012 - more drivers, as in `drivers`
     idle_drivers: dict[str, tuple[str, ...]] = {}  # noqa: RUF012 - drivers that say nothing, with their keys
     idle_items: frozenset[str] = frozenset()  # items of `option` that say what holds anyway
-    # Of -device: a field that is so much each second, as two keys: an amount, and in how many milliseconds.
-    rates: dict[str, tuple[str, str]] = {}  # noqa: RUF012
+    # Of -device: a field that is so much each second, as two keys with their docs: an amount, and in how many
+    # milliseconds.
+    rates: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {}  # noqa: RUF012
     label = "device"  # what messages call it
     spares = 0  # how many of them a microvm has at least, empty ones included, that QMP can fill
 

@@ -68,11 +68,12 @@ class Net(BackedDevice):
     def complete(cls, name: str, data: dict[str, object]) -> str:
         """Let the id be the tap, as in `-netdev id=tap0`, when neither tap nor descriptors are named.
 
-        Descriptors settle how many pairs of queues there are, whatever `queues` says beside them.
+        One descriptor is one pair of queues: runners give it the `queues` of a tap too.
         """
-        if "fds" in data:
+        fds = data.get("fds")
+        if isinstance(fds, list) and len(fds) == 1:
             data.pop("queues", None)
-        elif "tap" not in data:
+        elif fds is None and "tap" not in data:
             data["tap"] = name
         return name
 

@@ -24,7 +24,9 @@ class Rng(Device):
     objects = {"rng-random": {"filename": "file"}}  # noqa: RUF012
     reference = "rng"
     later_drivers = {"virtio-rng-device": "mmio"}  # noqa: RUF012
-    rates = {"bytes_per_sec": ("max-bytes", "period")}  # noqa: RUF012
+    rates = {  # noqa: RUF012
+        "bytes_per_sec": (("max-bytes", "Bytes in each period at most"), ("period", "Milliseconds of one"))
+    }
     label = "rng"
 
     id: str = text("Name of the device", pattern="name", default="rng", also_on="device")
@@ -35,7 +37,7 @@ class Rng(Device):
     iothread: str | None = text("I/O thread that serves the device", pattern="name", default=None, on="none")
 
     def transport(self) -> str:
-        """Return "mmio": the legacy flag has no other."""
+        """Return "mmio": no flag has another."""
         return "mmio"
 
     def realize(self, name: str, chassis: Chassis) -> None:

@@ -71,6 +71,7 @@ def documents(draw: st.DrawFn) -> Document:
     document: Document = {
         "version": 1,
         "name": draw(LINES.filter(dashless)),
+        "uuid": str(draw(st.uuids())),
         "machine": {"type": "standard_vm" if standard else "microvm"},
         "cpu": {"count": draw(st.integers(1, 254))},
         "memory": draw(memories()),

@@ -41,7 +41,7 @@ def error_of(message: dict[str, dict[str, str]]) -> tuple[str, str]:
 
 
 @pytest.mark.guidebook("3.2 connection")
-def test_the_greeting_is_the_guidebooks(served: Served) -> None:
+def test_the_greeting_is_the_guidebooks_and_names_qemu(served: Served) -> None:
     assert served.knock().receive_line() == GREETING
 
 

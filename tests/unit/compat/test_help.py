@@ -25,7 +25,8 @@ def test_lists_show_their_keys_and_what_may_be_left_out() -> None:
     assert "-drive id=NAME,file=PATH[,readonly=on|off][,direct=on|off][,serial=TEXT]" in text
     assert "-serial stdio\n" in text
     assert "-device virtio-blk-device,drive=ID[,id=NAME][,serial=TEXT][,iothread=NAME][,iops=N]" in text
-    assert "-device virtio-rng-device,rng=ID[,id=NAME][,max-bytes=N][,period=N]" in text
+    assert "-device virtio-rng-device,rng=ID[,id=NAME][,max-bytes=N,period=MS]" in text
+    assert "-chardev [socket,]id=NAME,path=PATH[,server][,nowait]\n" in text
     assert "-object rng-random,id=NAME,filename=PATH" in text
     assert "-device pcie-root-port,id=NAME,port=0xN,bus=NAME,addr=SLOT.FUNCTION" in text
 

@@ -174,3 +174,22 @@ def test_a_machine_has_one_vsock_device() -> None:
     device = "vhost-vsock-device,id={},guest-cid={}"
 
     assert "vsock" in refuse("-device", device.format("a", 3), "-device", device.format("b", 4)).message
+
+
+def test_a_standard_vm_has_the_name_of_its_architecture_too() -> None:
+    assert translate([*BASE, "-machine", "virt"], arch="aarch64").machine.type == "standard_vm"
+    with pytest.raises(DocumentError, match="type is 'q35'"):
+        translate([*BASE, "-machine", "q35"], arch="aarch64")
+
+
+def test_an_object_that_a_device_missed_is_not_told_as_unused() -> None:
+    error = refuse("-object", "rng-random,id=r,filename=/f", "-device", "virtio-rng-device,rng=x")
+
+    assert error.message.startswith(
+        "-device virtio-rng-device,rng=x: there is no -object rng-random with id=x"
+    )
+    assert error.hint == "ids of -object rng-random: r"
+
+
+def test_words_that_an_unknown_driver_may_have_meant_include_those_that_say_nothing() -> None:
+    assert "did you mean 'virtio-serial-device'?" in refuse("-device", "virtio-serial-devic").message
