@@ -140,11 +140,12 @@ static inline void card_settle(struct card *c)
 static inline void wait_index(struct card *c, uint32_t queue, uint16_t index)
 {
 	struct ring *ring = &c->rings[queue];
+	uint16_t seen;
 
-	while (used_index(ring) != index) {
+	/* Read once: an index that came between two readings would be waited for. */
+	while ((seen = used_index(ring)) != index) {
 		struct pollfd line = {.fd = c->d.device->irq_fd, .events = POLLIN};
 		uint64_t count;
-		uint16_t seen = used_index(ring);
 
 		__atomic_store_n(used_event_of(ring), seen, __ATOMIC_SEQ_CST);
 		if (used_index(ring) != seen)

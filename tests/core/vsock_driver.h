@@ -220,9 +220,10 @@ static inline struct guest started(void)
 
 static inline void wait_queue(struct guest *g, uint32_t queue, uint32_t used)
 {
-	while ((int16_t)(used_index(&g->rings[queue]) - (uint16_t)used) < 0) {
-		uint16_t seen = used_index(&g->rings[queue]);
+	uint16_t seen;
 
+	/* Read once: an index that came between two readings would be waited for. */
+	while ((int16_t)((seen = used_index(&g->rings[queue])) - (uint16_t)used) < 0) {
 		__atomic_store_n(used_event_of(&g->rings[queue]), seen, __ATOMIC_SEQ_CST);
 		if (used_index(&g->rings[queue]) == seen)
 			wait_interrupt(&g->d);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,7 @@ from tests.guest.netcard import (
 from tests.guest.vmm import Vmm
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.kvm, pytest.mark.linux]
 
@@ -75,6 +76,39 @@ def test_vhost_comes_by_an_inherited_descriptor(tap: str, tmp_path: Path) -> Non
             expect_traffic(vmm)
     finally:
         os.close(vhost)
+
+
+@pytest.fixture
+def macvtap() -> Iterator[int]:
+    """Yield an open macvtap; the host has its address at the other end of what lies below."""
+    ip("link", "add", "svveth0", "type", "veth", "peer", "name", "svveth1")
+    try:
+        ip("addr", "add", "10.17.0.1/24", "dev", "svveth1")
+        ip(*f"link add link svveth0 name svmacvtap address {MAC} type macvtap mode bridge".split())
+        for name in ("svveth0", "svveth1", "svmacvtap"):
+            ip("link", "set", name, "up")
+        index = Path("/sys/class/net/svmacvtap/ifindex").read_text().strip()
+        fd = os.open(f"/dev/tap{index}", os.O_RDWR)
+        yield fd
+        os.close(fd)
+    finally:
+        delete("svmacvtap")
+        delete("svveth0")
+
+
+@pytest.mark.parametrize("vhost", ["", ",vhost=on"], ids=["tap", "vhost"])
+def test_a_macvtap_comes_by_its_descriptor_as_runners_pass_it(
+    vhost: str, macvtap: int, tmp_path: Path
+) -> None:
+    card = (
+        "-netdev", f"tap,id=vm,queues=2,fd={macvtap}{vhost},queues=2",
+        "-device", f"virtio-net-device,id=net_vm,netdev=vm,mac={MAC},mq=on",
+    )  # fmt: skip
+    command = flags(SMALL, words(TRAFFIC), tmp_path / "qmp", *card)
+    with Vmm(*command, timeout=TIMEOUT_S, fds=[macvtap]) as vmm:
+        report = expect_traffic(vmm)
+
+    assert report.fact("queues") == "rx-0 tx-0"
 
 
 @pytest.mark.guidebook("2.3 how-to")

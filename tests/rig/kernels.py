@@ -36,6 +36,7 @@ CLOUD_MODULES = (
 RIG_MODULES = (
     *("virtio_pci", "virtio_console", "virtio-rng", "virtio_blk", "9pnet_virtio", "9p", "overlay", "ext4"),
     *("crc32c_generic", "loop", "kvm-amd", "vhost_net", "vhost_vsock", "tun", "bridge"),
+    *("macvtap", "veth"),
 )
 
 # Parts of the source that no x86_64 guest compiles: half of the disk, and time to unpack.
