@@ -61,7 +61,10 @@ def _flag(item: Flag) -> Entry:
 
 def _keys(item: Flag) -> dict[str, Entry]:
     if item.record is None:
-        return {key: {"document": to, "doc": field_at(to).doc} for key, to in item.keys.items()}
+        said: dict[str, Entry] = {
+            key: {"document": to, "doc": field_at(to).doc} for key, to in item.keys.items()
+        }
+        return said | {key: _holding(values) for key, values in item.idle.items()}
     record = item.record
     table = _table_of(record)
     keys: dict[str, Entry] = {}
@@ -90,6 +93,10 @@ def _driver(kind: str, record: type[Device], driver: str) -> Entry:
     return {"status": "yes", "document": kind, "value": driver_syntax(record, driver), "keys": keys}
 
 
+def _holding(values: tuple[str, ...]) -> Entry:
+    return {"status": "ignored", "doc": "Says what holds anyway", "values": list(values)}
+
+
 def _idle_driver(keys: tuple[str, ...]) -> Entry:
     return {**WITHOUT_EFFECT, "keys": dict.fromkeys(keys, WITHOUT_EFFECT)}
 
@@ -110,8 +117,7 @@ def _fields(table: str, record: type[Device], on: str) -> Iterator[tuple[str, En
             entry["also"] = others
         yield "" if field.name == record.word else field.key, entry
     for key, values in record.idle_words.get(on, {}).items():
-        holds: Entry = {"status": "ignored", "doc": "Says what holds anyway", "values": list(values)}
-        yield key, holds if values else WITHOUT_EFFECT
+        yield key, _holding(values) if values else WITHOUT_EFFECT
 
 
 def _table_of(record: type[Device]) -> str:

@@ -25,7 +25,19 @@ class Flag:
     takes: none, one value, optional (none or one), many (of all occurrences), words (many, joined by spaces).
     """
 
-    __slots__ = ("keys", "name", "read", "record", "refused", "short", "syntax", "takes", "to", "word")
+    __slots__ = (
+        "idle",
+        "keys",
+        "name",
+        "read",
+        "record",
+        "refused",
+        "short",
+        "syntax",
+        "takes",
+        "to",
+        "word",
+    )
 
     def __init__(self, name: str, read: Read, options: Mapping[str, Any]) -> None:
         self.name = name
@@ -35,6 +47,7 @@ class Flag:
         self.takes: Takes = options.get("takes", "one")
         self.to: str = options.get("to", "")
         self.keys: Mapping[str, str] = options.get("keys", {})
+        self.idle: Mapping[str, tuple[str, ...]] = options.get("idle", {})  # keys that say what holds anyway
         self.word: str = options.get("word", "")  # the key of `keys` that a bare word stands for
         self.record: type[Device] | None = options.get("record")  # its fields are the keys
         self.refused: bool = options.get("refused", False)  # known, and always an error: read() says why

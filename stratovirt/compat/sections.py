@@ -19,6 +19,9 @@ MACHINE = {
     "dump-guest-core": "memory.dump_guest_core",
     "mem-share": "memory.share",
 }
+# What later releases say too, and what holds anyway.
+MACHINE_IDLE = {"accel": ("kvm",), "usb": ("off", "false", "no")}
+CPU_WORDS = ("host",)
 SMP = {"cpus": "cpu.count"}
 MEMORY = {"size": "memory.size"}
 # What later releases call a standard_vm of each architecture.
@@ -50,6 +53,13 @@ def _put_keys(draft: Draft, keys: KeyVal, places: Mapping[str, str]) -> None:
     keys.done()
 
 
+def _take_idle(keys: KeyVal, idle: Mapping[str, tuple[str, ...]]) -> None:
+    for key, values in idle.items():
+        text = keys.take(key)
+        if text is not None and text not in values:
+            raise UsageError(f"{key} is {text}, and can only be {' or '.join(values)}", "leave it out")
+
+
 @flag("help", short="h", takes="none")
 def _help(_draft: Draft, _text: str) -> None:
     """Print this text."""
@@ -64,7 +74,7 @@ _register_text("name", "name", syntax="NAME")
 _register_text("uuid", "uuid", syntax="UUID")
 
 
-@flag("machine", keys=MACHINE, word="type")
+@flag("machine", keys=MACHINE, word="type", idle=MACHINE_IDLE)
 def _machine(draft: Draft, text: str) -> None:
     """Kind of machine, in any letter case, and what becomes of its memory on the host."""
     keys = KeyVal(text)
@@ -74,6 +84,7 @@ def _machine(draft: Draft, text: str) -> None:
         kind = kind.lower()
         later = kind == STANDARD_NAMES.get(str(draft.data["machine"]["arch"]))
         draft.put(MACHINE["type"], "standard_vm" if later else kind)
+    _take_idle(keys, MACHINE_IDLE)
     _put_keys(draft, keys, MACHINE)
 
 
@@ -85,12 +96,22 @@ def _smp(draft: Draft, text: str) -> None:
     _put_keys(draft, keys, SMP)
 
 
+@flag("cpu", syntax="host", takes="one")
+def _cpu(_draft: Draft, text: str) -> None:
+    """Processor of the guest: the host's, as it always is."""
+    if text not in CPU_WORDS:
+        raise UsageError(f"Unsupported CPU: '{text}', and the guest has the host's", hint="write -cpu host")
+
+
 @flag("m", keys=MEMORY, word="size")
 def _memory(draft: Draft, text: str) -> None:
     """Memory of the guest: a number with M or G at its end, or bytes; a small number is MiB."""
     keys = KeyVal(text)
     keys.imply("size")
     _put_keys(draft, keys, MEMORY)
+
+
+_register_bare("mem-prealloc", "memory.prealloc")
 
 
 @flag("mem-path", to="memory.path", syntax="PATH")

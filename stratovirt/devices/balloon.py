@@ -37,7 +37,7 @@ class Balloon(VirtioDevice):
     free_page_reporting: bool | None = flag(
         "The guest tells which memory is free, and the host takes it; on, unless memory is of huge pages",
         default=None,
-        on="none",
+        on="device",
     )
     stats_interval: int = integer(
         "Seconds between questions for statistics; 0 asks only when somebody wants to know",

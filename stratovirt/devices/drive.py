@@ -40,7 +40,7 @@ class Drive(BackedDevice):
     reference = "drive"
     device_id = "ignored"
     drivers = {"virtio-blk-device": "mmio", "virtio-blk-pci": "pci"}  # noqa: RUF012
-    idle_words = {"": {"format": ("raw",), "if": ("none",), "aio": ("io_uring", "native", "threads")}}  # noqa: RUF012
+    idle_words = {"": {"format": ("raw",), "if": ("none",), "aio": ("io_uring", "native", "threads", "off")}}  # noqa: RUF012
     label = "drive"
     spares = 4
 

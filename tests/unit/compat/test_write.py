@@ -69,7 +69,6 @@ UNSAYABLE = [
     ({"drive": {"a": {"file": "/a", "attach": False, "iops": 1}}}, "drive.a.iops"),
     ({"memory": {"size": (256 << 20) + 4096}}, "memory.size"),
     ({"memory": {"path": '/a"b'}}, "memory.path"),
-    ({"memory": {"prealloc": True}}, "memory.prealloc"),
     ({"memory": {"transparent_hugepages": True}}, "memory.transparent_hugepages"),
     ({"drive": {"a": {"file": "/a", "limit": {"bytes": "1M"}}}}, "drive.a.limit"),
     ({"drive": {"a": {"file": "/a", "lock": "off"}}}, "drive.a.lock"),
