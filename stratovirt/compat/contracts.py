@@ -64,7 +64,7 @@ def _keys(item: Flag) -> dict[str, Entry]:
         said: dict[str, Entry] = {
             key: {"document": to, "doc": field_at(to).doc} for key, to in item.keys.items()
         }
-        return said | {key: _holding(values) for key, values in item.idle.items()}
+        return said | {key: _idle(values) for key, values in item.idle.items()}
     record = item.record
     table = _table_of(record)
     keys: dict[str, Entry] = {}
@@ -93,8 +93,8 @@ def _driver(kind: str, record: type[Device], driver: str) -> Entry:
     return {"status": "yes", "document": kind, "value": driver_syntax(record, driver), "keys": keys}
 
 
-def _holding(values: tuple[str, ...]) -> Entry:
-    return {"status": "ignored", "doc": "Says what holds anyway", "values": list(values)}
+def _idle(values: tuple[str, ...]) -> Entry:
+    return WITHOUT_EFFECT if not values else {**WITHOUT_EFFECT, "values": list(values)}
 
 
 def _idle_driver(keys: tuple[str, ...]) -> Entry:
@@ -117,7 +117,7 @@ def _fields(table: str, record: type[Device], on: str) -> Iterator[tuple[str, En
             entry["also"] = others
         yield "" if field.name == record.word else field.key, entry
     for key, values in record.idle_words.get(on, {}).items():
-        yield key, _holding(values) if values else WITHOUT_EFFECT
+        yield key, _idle(values)
 
 
 def _table_of(record: type[Device]) -> str:

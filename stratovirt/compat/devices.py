@@ -31,10 +31,7 @@ def _take(record: type[Device], on: str, keys: KeyVal) -> Data:
         if text is not None:
             reader = hexadecimal if field.name in record.hexadecimal else READERS[field.kind]
             data[field.name] = reader(field.key, text)
-    for key, values in record.idle_words.get(on, {}).items():
-        text = keys.take(key)
-        if text is not None and values and text not in values:
-            raise UsageError(f"{key} is {text}, and can only be {' or '.join(values)}", "leave it out")
+    keys.take_idle(record.idle_words.get(on, {}))
     for name, rate in record.rates.items() if on == "device" else ():
         _take_rate(record.fields[name], rate, keys, data)
     return data

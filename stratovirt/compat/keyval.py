@@ -64,6 +64,13 @@ class KeyVal:
             meant = guess(key, self._asked)
             raise UsageError(f"Invalid parameter '{key}': no such key{meant}", self._known())
 
+    def take_idle(self, idle: Mapping[str, tuple[str, ...]]) -> None:
+        """Take keys that are without effect; refuse another value than theirs, unless there are none."""
+        for key, values in idle.items():
+            text = self.take(key)
+            if text is not None and values and text not in values:
+                raise UsageError(f"{key} is {text}, and can only be {' or '.join(values)}", "leave it out")
+
     def _known(self) -> str:
         words = f"; words: {', '.join(sorted(self._idle))}" if self._idle else ""
         return f"known keys here: {', '.join(self._asked)}{words}"

@@ -21,7 +21,7 @@ MACHINE = {
 }
 # What later releases say too, and what holds anyway.
 MACHINE_IDLE = {"accel": ("kvm",), "usb": ("off", "false", "no")}
-CPU_WORDS = ("host",)
+CPU = "host"
 SMP = {"cpus": "cpu.count"}
 MEMORY = {"size": "memory.size"}
 # What later releases call a standard_vm of each architecture.
@@ -53,13 +53,6 @@ def _put_keys(draft: Draft, keys: KeyVal, places: Mapping[str, str]) -> None:
     keys.done()
 
 
-def _take_idle(keys: KeyVal, idle: Mapping[str, tuple[str, ...]]) -> None:
-    for key, values in idle.items():
-        text = keys.take(key)
-        if text is not None and text not in values:
-            raise UsageError(f"{key} is {text}, and can only be {' or '.join(values)}", "leave it out")
-
-
 @flag("help", short="h", takes="none")
 def _help(_draft: Draft, _text: str) -> None:
     """Print this text."""
@@ -84,7 +77,7 @@ def _machine(draft: Draft, text: str) -> None:
         kind = kind.lower()
         later = kind == STANDARD_NAMES.get(str(draft.data["machine"]["arch"]))
         draft.put(MACHINE["type"], "standard_vm" if later else kind)
-    _take_idle(keys, MACHINE_IDLE)
+    keys.take_idle(MACHINE_IDLE)
     _put_keys(draft, keys, MACHINE)
 
 
@@ -96,11 +89,11 @@ def _smp(draft: Draft, text: str) -> None:
     _put_keys(draft, keys, SMP)
 
 
-@flag("cpu", syntax="host", takes="one")
+@flag("cpu", syntax=CPU)
 def _cpu(_draft: Draft, text: str) -> None:
     """Processor of the guest: the host's, as it always is."""
-    if text not in CPU_WORDS:
-        raise UsageError(f"Unsupported CPU: '{text}', and the guest has the host's", hint="write -cpu host")
+    if text != CPU:
+        raise UsageError(f"Unsupported CPU: '{text}', and the guest has the host's", hint=f"write -cpu {CPU}")
 
 
 @flag("m", keys=MEMORY, word="size")

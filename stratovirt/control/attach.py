@@ -41,7 +41,15 @@ def attach(path: str, qmp: str | None = None) -> None:
 def _window(path: str, qmp: str) -> Window:
     from stratovirt.control.window import Window
 
-    return Window(STDIN, qmp, path)
+    return Window(STDIN, qmp, path, _complain)
+
+
+def _complain(text: str) -> None:
+    """Say something beside what the guest prints."""
+    try:
+        os.write(STDERR, f"\nstratovirt: {text}\n".encode())
+    except OSError:
+        return  # nobody has to read it
 
 
 def _connect(path: str) -> socket:
@@ -66,16 +74,17 @@ class _Session:
     def __init__(self, connection: socket, window: Window | None) -> None:
         self._socket = connection
         self._window = window
+        self._is_served = False  # as far as we know: the machine serves one client after another
         self._loop = Loop()
         self._console = Console(self._loop, self._send, self._loop.stop, CONSOLE, self._end_input)
         self._unwritten = b""
 
     def run(self) -> None:
         """Serve until the end; the terminal is put back whatever that is."""
-        source = signals.SignalSource(self._loop, self._on_signal, window=self._window is not None)
+        more = () if self._window is None else (signals.WINDOW,)
+        source = signals.SignalSource(self._loop, self._on_signal, more)
         try:
-            if self._window is not None:
-                self._window.changed()
+            self._tell_window()
             self._loop.add_reader(self._socket.fileno(), self._receive)
             self._console.start()
             self._loop.run()
@@ -87,10 +96,14 @@ class _Session:
     def _on_signal(self, number: int) -> None:
         if number in signals.ENDING:
             self._loop.stop()
-        elif number == signals.WINDOW and self._window is not None:
-            self._window.changed()
         else:
-            self._console.check_terminal()
+            self._tell_window()  # it may have changed while we were stopped
+            if number != signals.WINDOW:
+                self._console.check_terminal()
+
+    def _tell_window(self) -> None:
+        if self._window is not None:
+            self._window.changed()
 
     def _send(self, data: bytes) -> int:
         try:
@@ -122,9 +135,13 @@ class _Session:
             self._unwritten = b""
         if not self._unwritten:
             if os.isatty(STDIN):
-                os.write(STDERR, b"\nstratovirt: the machine has closed the console\n")
+                _complain("the machine has closed the console")
             self._loop.stop()
             return
+        if not self._is_served:
+            # Until now another client may have been, with a window of its own.
+            self._is_served = True
+            self._tell_window()
         self._loop.remove_reader(self._socket.fileno())
         self._loop.add_writer(STDOUT, self._write)
 

@@ -1,4 +1,4 @@
-"""Signals that end the process: during start-up they unwind it, later the loop is told about them.
+"""Signals: those that end the process unwind its start-up; later the loop is told, also about others.
 
 A signal that the parent asked to ignore (nohup's SIGHUP) stays ignored.
 """
@@ -97,8 +97,8 @@ def _on_signal(number: int, frame: object) -> None:
 class SignalSource:
     """Tells the loop about signals; made when the loop takes over from the unwinding of install()."""
 
-    def __init__(self, loop: Loop, callback: Callable[[int], None], *, window: bool = False) -> None:
-        """Watch ending signals and SIGCONT; with `window` SIGWINCH too."""
+    def __init__(self, loop: Loop, callback: Callable[[int], None], more: tuple[int, ...] = ()) -> None:
+        """Watch ending signals, SIGCONT and `more`."""
         self._loop = loop
         self._callback = callback
         try:
@@ -107,9 +107,8 @@ class SignalSource:
         except OSError as error:
             raise HostError("watch signals", error, "raise the limit of open files (ulimit -n)") from error
         _unwinds.clear()
-        _signal.signal(_signal.SIGCONT, _on_signal)
-        if window:
-            _signal.signal(WINDOW, _on_signal)
+        for number in (_signal.SIGCONT, *more):
+            _signal.signal(number, _on_signal)
         loop.add_reader(self._read, self._drain)
         if _arrived:  # before the pipe was there
             posix.write(self._write, b"\0")

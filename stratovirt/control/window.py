@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import cast
 
 from stratovirt.control.qmp.client import call
-from stratovirt.errors import StratovirtError, warn
+from stratovirt.errors import StratovirtError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
 _BEFORE, _AFTER = "unix:", ",server=on"  # of a socket in query-chardev
+_QMP = "compat_monitor0"  # the label that QMP's own socket has there
 
 
 class Window:
-    """Tells the size from a thread of its own: QMP may let us wait, and keys must not."""
+    """Tells each size from a thread of its own: QMP may let us wait, and keys must not."""
 
-    def __init__(self, fd: int, qmp: str, console: str) -> None:
-        """Find the console by its socket; StratovirtError when the machine has none there."""
+    def __init__(self, fd: int, qmp: str, console: str, complain: Callable[[str], None]) -> None:
+        """Ask QMP, here, which console has the socket; StratovirtError when none has."""
         self._fd = fd
         self._qmp = qmp
+        self._complain = complain  # about the first size that could not be told
         self._name = _name_of(console, call(qmp, "query-chardev"))
         self._changed = threading.Event()
-        # A daemon: the command ends with the console, also while a machine that is busy has not answered.
-        self._thread = threading.Thread(target=self._run, name="window", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="window", daemon=True).start()
 
     def changed(self) -> None:
         """Let the machine be told the size that the window has now."""
@@ -37,29 +38,34 @@ class Window:
             self._changed.wait()
             self._changed.clear()
             try:
-                self._tell()
+                size = os.get_terminal_size(self._fd)
             except OSError:
                 return  # the terminal is gone
-            except StratovirtError as error:
-                warn(f"the guest is not told the size of the window: {error.message}")
-                return
+            self._tell(size.columns, size.lines)
 
-    def _tell(self) -> None:
-        size = os.get_terminal_size(self._fd)
-        arguments: dict[str, object] = {"id": self._name, "cols": size.columns, "rows": size.lines}
-        call(self._qmp, "chardev-window-size-changed", arguments)
+    def _tell(self, cols: int, rows: int) -> None:
+        arguments: dict[str, object] = {"id": self._name, "cols": cols, "rows": rows}
+        try:
+            call(self._qmp, "chardev-window-size-changed", arguments)
+        except (StratovirtError, OSError) as error:
+            complain, self._complain = self._complain, _say_nothing
+            complain(f"the guest was not told the size of the window: {error}")
 
 
-def _name_of(path: str, listed: Any) -> str:
+def _say_nothing(_text: str) -> None:
+    """Say nothing: what may last has been told."""
+
+
+def _name_of(path: str, listed: object) -> str:
     """Return the label of the console that listens on `path`, of what query-chardev returned."""
     sockets: dict[str, str] = {}
-    for entry in listed:
-        filename = entry["filename"]
-        if filename.startswith(_BEFORE) and filename.endswith(_AFTER):
-            sockets[filename[len(_BEFORE) : -len(_AFTER)]] = entry["label"]
+    for entry in cast("list[dict[str, str]]", listed):
+        filename, label = entry["filename"], entry["label"]
+        if filename.startswith(_BEFORE) and filename.endswith(_AFTER) and label != _QMP:
+            sockets[filename[len(_BEFORE) : -len(_AFTER)]] = label
     for known, label in sockets.items():
         if path == known or os.path.realpath(path) == os.path.realpath(known):
             return label
-    raise StratovirtError(
-        f"the machine has no console on {path}", f"its sockets: {', '.join(sockets) or 'none'}"
-    )
+    known_ones = ", ".join(sockets) or "none"
+    hint = f"its consoles: {known_ones}; a relative one counts from the machine's folder, so go there"
+    raise StratovirtError(f"the machine has no console on {path}", hint)

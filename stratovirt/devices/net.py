@@ -71,8 +71,8 @@ class Net(BackedDevice):
         One descriptor is one pair of queues: runners give it the `queues` of a tap too.
         """
         fds = data.get("fds")
-        if isinstance(fds, list) and len(fds) == 1:
-            data.pop("queues", None)
+        if isinstance(fds, list) and len(fds) == 1 and data.get("queues") in range(1, MAX_QUEUES + 1):
+            del data["queues"]
         elif fds is None and "tap" not in data:
             data["tap"] = name
         return name

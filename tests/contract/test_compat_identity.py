@@ -96,7 +96,7 @@ def dashless(text: str) -> bool:
 
 
 def memories() -> st.SearchStrategy[Document]:
-    optional = {"path": PATHS, "share": st.booleans(), "dump_guest_core": st.booleans()}
+    optional = {name: st.booleans() for name in ("share", "dump_guest_core", "prealloc")} | {"path": PATHS}
     return st.fixed_dictionaries({"size": st.integers(256, 524288).map(MIB.__mul__)}, optional=optional)
 
 

@@ -147,9 +147,10 @@ static inline void balloon_put(struct balloon_driver *b, uint32_t queue, uint32_
 /* Waits until the queue's requests are used up to a number. */
 static inline void balloon_wait(struct balloon_driver *b, uint32_t queue, uint16_t target)
 {
-	while ((int16_t)(balloon_used(b, queue) - target) < 0) {
-		uint16_t seen = balloon_used(b, queue);
+	uint16_t seen;
 
+	/* Read once: an index that came between two readings would be waited for. */
+	while ((int16_t)((seen = balloon_used(b, queue)) - target) < 0) {
 		/* used_event, for a driver with EVENT_IDX */
 		__atomic_store_n(avail_of(b, queue) + 2 + QUEUE_SIZE, seen, __ATOMIC_SEQ_CST);
 		if (balloon_used(b, queue) == seen)

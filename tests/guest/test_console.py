@@ -33,7 +33,7 @@ SIZE = """
 exec 3<>/dev/hvc0
 echo hello >&3
 for wanted in "40 100" "25 80"; do
-for try in 1 2 3 4 5 6 7 8 9 10; do
+for try in $(seq 60); do
 size=$(stty size <&3)
 [ "$size" = "$wanted" ] && break
 sleep 1
@@ -218,8 +218,13 @@ def test_the_size_of_a_window_reaches_the_terminal_of_the_guest(tmp_path: Path) 
         with closing(Screen()) as screen:
             screen.resize(80, 25)
             command = [*COMMAND, "console", str(tmp_path / "first"), "--qmp", str(tmp_path / "qmp")]
-            with subprocess.Popen(command, stdin=screen.line, stdout=screen.line, stderr=screen.line):
-                status, output, errors = vmm.finish()
+            line = screen.line
+            with subprocess.Popen(command, stdin=line, stdout=line, stderr=line) as console:
+                try:
+                    status, output, errors = vmm.finish()
+                    end = console.wait(vmm.left())
+                finally:
+                    console.kill()
 
-    assert (status, errors) == (0, "")
+    assert (status, errors, end) == (0, "", 0)
     assert b"SIZE 25 80" in output

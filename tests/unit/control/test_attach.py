@@ -242,12 +242,49 @@ def test_the_guest_is_told_the_size_of_the_window_and_each_new_one(screen: Scree
             screen.resize(132, 43)
             attached.process.send_signal(signal.SIGWINCH)
             second = served.did()
+            attached.machine.sendall(b"its turn has come\n")
+            third = served.did()
             screen.type(b"\x01x")
             status, errors = attached.finish()
 
     assert (first, second) == ("window of main: 100 by 40", "window of main: 132 by 43")
-    assert status == 0
-    assert "Ctrl-A" not in errors
+    assert third == second
+    assert (status, errors) == (0, "")
+
+
+def test_a_size_that_changed_while_the_command_was_stopped_is_told(screen: Screen, tmp_path: Path) -> None:
+    path = tmp_path / "console"
+    with Served(tmp_path / "qmp", console={"main": {"path": str(path)}}) as served:
+        served.has_started()
+        screen.resize(100, 40)
+        with at(screen, path, "--qmp", tmp_path / "qmp") as attached:
+            first = served.did()
+            screen.resize(80, 25)  # and nobody says so
+            attached.process.send_signal(signal.SIGCONT)
+            second = served.did()
+
+    assert (first, second) == ("window of main: 100 by 40", "window of main: 80 by 25")
+
+
+def test_a_size_that_could_not_be_told_is_said_once_and_the_console_goes_on(
+    screen: Screen, tmp_path: Path
+) -> None:
+    path = tmp_path / "console"
+    with Served(tmp_path / "qmp", console={"main": {"path": str(path)}}) as served:
+        served.has_started()
+        attached = at(screen, path, "--qmp", tmp_path / "qmp")
+        served.did()
+    with attached:
+        assert attached.process.stderr is not None
+        attached.process.send_signal(signal.SIGWINCH)
+        said = attached.process.stderr.readline() + attached.process.stderr.readline()
+        attached.process.send_signal(signal.SIGWINCH)
+        screen.type(b"ls\x01x")
+        heard = attached.hears(2)
+        status, errors = attached.finish()
+
+    assert b"the guest was not told the size of the window: connect to QMP socket" in said
+    assert (heard, status, errors) == (b"ls", 0, "")
 
 
 def test_a_machine_that_has_another_console_is_told_with_its_sockets(screen: Screen, tmp_path: Path) -> None:
@@ -273,4 +310,5 @@ def test_a_qmp_socket_that_nobody_serves_is_told_before_the_terminal_is_raw(
 
     assert done.returncode == 1
     assert "connect to QMP socket" in done.stderr
+    assert "Ctrl-A" not in done.stderr
     assert screen.mode() == screen.before
