@@ -105,7 +105,11 @@ class Vmm:
 
     def finish(self) -> tuple[int, bytes, str]:
         """Wait for the end; return status, all serial output and what stood on stderr."""
-        out, err = self.process.communicate(timeout=self.left())
+        try:
+            out, err = self.process.communicate(timeout=self.left())
+        except subprocess.TimeoutExpired as error:
+            self.output += error.output or b""
+            raise AssertionError(f"no end after {self.output[-3000:]!r}, {error.stderr!r}") from error
         self.output += out
         return self.process.returncode, self.output, err.decode()
 
