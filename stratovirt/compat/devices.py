@@ -93,9 +93,10 @@ def _object(draft: Draft, text: str) -> None:
     """An I/O thread or a source of random bytes, as later releases write them."""
     keys = KeyVal(text)
     word = keys.word() or ""
-    if word not in objects():
-        raise _unknown(word, "object", "type", list(objects()))
-    kind, record = objects()[word]
+    known = objects()
+    if word not in known:
+        raise _unknown(word, "object", "type", list(known))
+    kind, record = known[word]
     name = keys.take("id")
     data: Data = {}
     for key, field in record.objects[word].items():
@@ -114,14 +115,11 @@ def _device(draft: Draft, text: str) -> None:
     """A device of the guest; each driver has its own keys."""
     keys = KeyVal(text)
     driver = keys.word() or ""
-    if driver in idle_drivers():
-        for key in idle_drivers()[driver]:
-            keys.take(key)
-        keys.done()
+    known = drivers()
+    if driver not in known:
+        _take_idle_driver(driver, keys, list(known))
         return
-    if driver not in drivers():
-        raise _unknown(driver, "device", "driver", [*drivers(), *idle_drivers()])
-    kind, record = drivers()[driver]
+    kind, record = known[driver]
     reference = keys.take(record.reference) if record.reference else None
     name = keys.take("id") if "id" not in record.fields else None
     data = _take(record, "device", keys)
@@ -137,6 +135,15 @@ def _device(draft: Draft, text: str) -> None:
         raise UsageError("'id' is missing", hint="write id=NAME")
     else:
         draft.add(kind, name, data, draft.origin)
+
+
+def _take_idle_driver(driver: str, keys: KeyVal, known: list[str]) -> None:
+    """Take the keys of a driver that says nothing; UsageError when there is no such driver at all."""
+    idle = idle_drivers()
+    if driver not in idle:
+        raise _unknown(driver, "device", "driver", [*known, *idle])
+    keys.take_idle(dict.fromkeys(idle[driver], ()))
+    keys.done()
 
 
 def _unknown(word: str, what: str, role: str, known: list[str]) -> UsageError:

@@ -44,11 +44,7 @@ def usage() -> str:
         *options,
         "",
         "DEVICES:",
-        *(
-            _wrapped(f"    -device {driver_syntax(record, driver)}")
-            for driver, (_, record) in drivers().items()
-        ),
-        *(f"    -device {idle_driver_syntax(word, keys)}" for word, keys in idle_drivers().items()),
+        *_devices(),
         "",
         "OBJECTS:",
         *(f"    -object {object_syntax(record, word)}" for word, (_, record) in objects().items()),
@@ -56,6 +52,12 @@ def usage() -> str:
         NOTES,
     )
     return "\n".join(blocks)
+
+
+def _devices() -> list[str]:
+    lines = [driver_syntax(record, word) for word, (_, record) in drivers().items()]
+    lines += [idle_driver_syntax(word, keys) for word, keys in idle_drivers().items()]
+    return [_wrapped(f"    -device {line}") for line in lines]
 
 
 def _wrapped(line: str) -> str:

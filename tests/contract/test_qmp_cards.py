@@ -2,30 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.unit.control.fake_machine import CARD_MAC
 from tests.unit.control.served import Client, Served, call
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """Return a machine with two places for cards, of which the first is for one that vhost serves."""
-    with Served(tmp_path / "qmp") as running:
-        running.has_started()
-        yield running
-
-
-@pytest.fixture
-def client(served: Served) -> Client:
-    """Return a client that has been greeted."""
-    return served.connect()
 
 
 @pytest.mark.guidebook("3.4.2 net")

@@ -13,23 +13,8 @@ import pytest
 from tests.unit.control.served import Client, Served, call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    """Return a machine with two places for disks, of which one is taken, and two for cards."""
-    with Served(tmp_path / "qmp") as running:
-        running.has_started()
-        yield running
-
-
-@pytest.fixture
-def client(served: Served) -> Client:
-    """Return a client that has been greeted."""
-    return served.connect()
 
 
 @pytest.fixture

@@ -89,8 +89,10 @@ def macvtap() -> Iterator[int]:
             ip("link", "set", name, "up")
         index = Path("/sys/class/net/svmacvtap/ifindex").read_text().strip()
         fd = os.open(f"/dev/tap{index}", os.O_RDWR)
-        yield fd
-        os.close(fd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
     finally:
         delete("svmacvtap")
         delete("svveth0")

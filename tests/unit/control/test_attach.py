@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -232,48 +233,45 @@ def test_what_is_no_console_is_told_with_reason_and_next_step(kind: str, path: P
     assert "Traceback" not in done.stderr
 
 
-def test_the_guest_is_told_the_size_of_the_window_and_each_new_one(screen: Screen, tmp_path: Path) -> None:
-    path = tmp_path / "console"
-    with Served(tmp_path / "qmp", console={"main": {"path": str(path)}}) as served:
+@contextmanager
+def told(screen: Screen, folder: Path) -> Iterator[tuple[Served, Attached]]:
+    """Yield a machine that was told that the window is 100 by 40, and the command that told it."""
+    path = folder / "console"
+    with Served(folder / "qmp", console={"main": {"path": str(path)}}) as served:
         served.has_started()
         screen.resize(100, 40)
-        with at(screen, path, "--qmp", tmp_path / "qmp") as attached:
-            first = served.did()
-            screen.resize(132, 43)
-            attached.process.send_signal(signal.SIGWINCH)
-            second = served.did()
-            attached.machine.sendall(b"its turn has come\n")
-            third = served.did()
-            screen.type(b"\x01x")
-            status, errors = attached.finish()
+        attached = at(screen, path, "--qmp", folder / "qmp")
+        assert served.did() == "window of main: 100 by 40"
+        yield served, attached
 
-    assert (first, second) == ("window of main: 100 by 40", "window of main: 132 by 43")
-    assert third == second
+
+def test_the_guest_is_told_the_size_of_the_window_and_each_new_one(screen: Screen, tmp_path: Path) -> None:
+    with told(screen, tmp_path) as (served, attached), attached:
+        screen.resize(132, 43)
+        attached.process.send_signal(signal.SIGWINCH)
+        second = served.did()
+        attached.machine.sendall(b"its turn has come\n")
+        third = served.did()
+        screen.type(b"\x01x")
+        status, errors = attached.finish()
+
+    assert second == third == "window of main: 132 by 43"
     assert (status, errors) == (0, "")
 
 
 def test_a_size_that_changed_while_the_command_was_stopped_is_told(screen: Screen, tmp_path: Path) -> None:
-    path = tmp_path / "console"
-    with Served(tmp_path / "qmp", console={"main": {"path": str(path)}}) as served:
-        served.has_started()
-        screen.resize(100, 40)
-        with at(screen, path, "--qmp", tmp_path / "qmp") as attached:
-            first = served.did()
-            screen.resize(80, 25)  # and nobody says so
-            attached.process.send_signal(signal.SIGCONT)
-            second = served.did()
+    with told(screen, tmp_path) as (served, attached), attached:
+        screen.resize(80, 25)  # and nobody says so
+        attached.process.send_signal(signal.SIGCONT)
 
-    assert (first, second) == ("window of main: 100 by 40", "window of main: 80 by 25")
+        assert served.did() == "window of main: 80 by 25"
 
 
 def test_a_size_that_could_not_be_told_is_said_once_and_the_console_goes_on(
     screen: Screen, tmp_path: Path
 ) -> None:
-    path = tmp_path / "console"
-    with Served(tmp_path / "qmp", console={"main": {"path": str(path)}}) as served:
-        served.has_started()
-        attached = at(screen, path, "--qmp", tmp_path / "qmp")
-        served.did()
+    with told(screen, tmp_path) as (_, attached):
+        pass  # QMP ends before the console does
     with attached:
         assert attached.process.stderr is not None
         attached.process.send_signal(signal.SIGWINCH)
