@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    """Return a machine with two places for disks and two for cards; one disk is there, and vhost has a card."""
+    """Return a machine with two places for disks, one taken, and two for cards, the first with vhost."""
     with Served(tmp_path / "qmp") as running:
         running.has_started()
         yield running
