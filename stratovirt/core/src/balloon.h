@@ -82,6 +82,7 @@ struct balloon {
 	struct balloon_memory memory;
 	bool refusal_told;
 	uint64_t wait_ns;       /* for the next look; 0: nobody waits */
+	uint64_t lacked_ns;     /* when the host last had no page, by clock_now; 0: never */
 	struct io_source retry; /* it is time to look for pages that a guest waits for */
 	struct io_source timer; /* it is time to ask for statistics */
 	bool stats_held;        /* a buffer of the driver waits for that */

@@ -9,6 +9,10 @@
 /* When the host is asked again: each time later, since it may search for long. */
 #define FIRST_NS 100000000
 #define LAST_NS  1600000000
+/* A guest that lacks pages again within this time of the last look suffers the same shortage, told already:
+ * a pool that fills page by page would have each of them told.
+ */
+#define SAME_NS 30000000000
 
 static void on_timer(void *context, uint32_t epoll_events)
 {
@@ -40,11 +44,13 @@ void balloon_wait_close(struct balloon *balloon)
 void balloon_wait_begin(struct balloon *balloon)
 {
 	struct sv_event event = {.kind = SV_EVENT_BALLOON_WAITS, .source = balloon->device.id};
+	uint64_t now = clock_now();
 
-	if (balloon->wait_ns == 0) {
+	if (balloon->wait_ns == 0)
 		balloon->wait_ns = FIRST_NS;
+	if (balloon->lacked_ns == 0 || now - balloon->lacked_ns > SAME_NS)
 		events_post(&balloon->device.vm->events, &event);
-	}
+	balloon->lacked_ns = now;
 	clock_arm(balloon->retry.fd, balloon->wait_ns);
 }
 
