@@ -38,6 +38,7 @@ class Drive(BackedDevice):
 
     option = "drive"
     reference = "drive"
+    aliases = {"throttling.iops-total": "iops"}  # noqa: RUF012
     device_id = "ignored"
     drivers = {"virtio-blk-device": "mmio", "virtio-blk-pci": "pci"}  # noqa: RUF012
     idle_words = {"": {"format": ("raw",), "if": ("none",), "aio": ("io_uring", "native", "threads", "off")}}  # noqa: RUF012
@@ -52,7 +53,7 @@ class Drive(BackedDevice):
     )
     iothread: str | None = text("I/O thread that serves the disk", pattern="name", default=None, on="device")
     iops: int | None = integer(
-        "Operations each second at most", default=None, minimum=1, maximum=IOPS_MAX, on="device"
+        "Operations each second at most", default=None, minimum=1, maximum=IOPS_MAX, on="device", also_on=""
     )
     queues: int = integer(
         "Queues; a guest uses one for each of its CPUs at most",
