@@ -68,6 +68,8 @@ IOTHREAD: Calls = {
     "write": None,
     "readv": None,
     "writev": None,
+    "pread64": None,
+    "pwrite64": None,
     "preadv": None,
     "pwritev2": None,
     "fdatasync": None,

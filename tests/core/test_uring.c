@@ -14,12 +14,12 @@
 #define DEPTH 4
 
 static uint8_t text[512];
+static struct iovec halves[] = {{text, 256}, {text + 256, 256}};
 static struct iovec buffer = {text, sizeof(text)};
 
-/* Does a read of the image, whose entry somebody has changed before the kernel sees it. */
-static int64_t result_of(uint8_t opcode, uint8_t flags)
+/* Does a transfer of the image, whose entry somebody has changed before the kernel sees it. */
+static int64_t changed(struct aio_op op, uint8_t opcode, uint8_t flags)
 {
-	struct aio_op op = {.kind = AIO_READ, .iov = &buffer, .iov_count = 1};
 	int image = numbered_image();
 	struct io_uring_sqe *entries;
 	struct uring *uring;
@@ -39,10 +39,27 @@ static int64_t result_of(uint8_t opcode, uint8_t flags)
 	return op.result;
 }
 
-static void a_ring_reads_and_writes(void)
+static int64_t result_of(uint8_t opcode, uint8_t flags)
 {
-	EQUAL(result_of(IORING_OP_READV, 0), sizeof(text));
-	EQUAL(result_of(IORING_OP_WRITEV, 0), sizeof(text));
+	return changed((struct aio_op){.kind = AIO_READ, .iov = halves, .iov_count = 2}, opcode, flags);
+}
+
+static void a_ring_reads_and_writes_one_buffer_or_several(void)
+{
+	static const struct {
+		enum aio_kind kind;
+		uint8_t one;
+		uint8_t several;
+	} cases[] = {{AIO_READ, IORING_OP_READ, IORING_OP_READV},
+		     {AIO_WRITE, IORING_OP_WRITE, IORING_OP_WRITEV}};
+
+	for (uint32_t i = 0; i < 2; i++) {
+		struct aio_op one = {.kind = cases[i].kind, .iov = &buffer, .iov_count = 1};
+		struct aio_op several = {.kind = cases[i].kind, .iov = halves, .iov_count = 2};
+
+		EQUAL(changed(one, cases[i].one, 0), sizeof(text));
+		EQUAL(changed(several, cases[i].several, 0), sizeof(text));
+	}
 }
 
 static void a_ring_opens_sends_and_connects_nothing(void)
@@ -109,7 +126,7 @@ int main(int argc, char **argv)
 		printf("skipped: this host has no io_uring\n");
 		return 0;
 	}
-	RUN(a_ring_reads_and_writes);
+	RUN(a_ring_reads_and_writes_one_buffer_or_several);
 	RUN(a_ring_opens_sends_and_connects_nothing);
 	RUN(a_ring_takes_no_flags_of_entries);
 	RUN(nothing_more_is_registered_with_a_ring);

@@ -7,15 +7,30 @@
 
 #include "api.h"
 
+/* One buffer is the usual case, and a list of one costs the kernel a copy of the list. */
+static int64_t read_once(int fd, const struct aio_op *op)
+{
+	if (op->iov_count == 1)
+		return pread(fd, op->iov->iov_base, op->iov->iov_len, (off_t)op->offset);
+	return preadv(fd, op->iov, (int)op->iov_count, (off_t)op->offset);
+}
+
+static int64_t write_once(int fd, const struct aio_op *op)
+{
+	if (op->iov_count == 1 && !op->durable)
+		return pwrite(fd, op->iov->iov_base, op->iov->iov_len, (off_t)op->offset);
+	return pwritev2(fd, op->iov, (int)op->iov_count, (off_t)op->offset, op->durable ? RWF_DSYNC : 0);
+}
+
 static int64_t run_once(int fd, const struct aio_op *op)
 {
 	off_t offset = (off_t)op->offset;
 
 	switch (op->kind) {
 	case AIO_READ:
-		return preadv(fd, op->iov, (int)op->iov_count, offset);
+		return read_once(fd, op);
 	case AIO_WRITE:
-		return pwritev2(fd, op->iov, (int)op->iov_count, offset, op->durable ? RWF_DSYNC : 0);
+		return write_once(fd, op);
 	case AIO_SYNC:
 		return fdatasync(fd);
 	case AIO_PUNCH:

@@ -78,6 +78,8 @@ static void find_parts(struct uring *uring, const struct io_uring_params *params
 static int restrict_to_images(int fd)
 {
 	struct io_uring_restriction allowed[] = {
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ},
+	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE},
 	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
 	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
 	    {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
@@ -159,6 +161,21 @@ int uring_fd(const struct uring *uring)
 	return uring->fd;
 }
 
+/* A list of one buffer, the usual case, would cost the kernel a copy of the list. */
+static void fill_transfer(struct io_uring_sqe *entry, const struct aio_op *op)
+{
+	bool single = op->iov_count == 1;
+
+	if (op->kind == AIO_READ)
+		entry->opcode = single ? IORING_OP_READ : IORING_OP_READV;
+	else
+		entry->opcode = single ? IORING_OP_WRITE : IORING_OP_WRITEV;
+	entry->addr = single ? (uintptr_t)op->iov->iov_base : (uintptr_t)op->iov;
+	entry->len =
+	    single ? (uint32_t)op->iov->iov_len : op->iov_count; /* a buffer is below 2^32: see virtq */
+	entry->rw_flags = op->durable ? RWF_DSYNC : 0;
+}
+
 static void fill(struct io_uring_sqe *entry, int fd, struct aio_op *op)
 {
 	memset(entry, 0, sizeof(*entry));
@@ -168,10 +185,7 @@ static void fill(struct io_uring_sqe *entry, int fd, struct aio_op *op)
 	switch (op->kind) {
 	case AIO_READ:
 	case AIO_WRITE:
-		entry->opcode = op->kind == AIO_READ ? IORING_OP_READV : IORING_OP_WRITEV;
-		entry->addr = (uintptr_t)op->iov;
-		entry->len = op->iov_count;
-		entry->rw_flags = op->durable ? RWF_DSYNC : 0;
+		fill_transfer(entry, op);
 		break;
 	case AIO_SYNC:
 		entry->opcode = IORING_OP_FSYNC;

@@ -20,8 +20,8 @@ struct control {
 	int syncs;       /* calls of fdatasync that have begun */
 	int synced;      /* and those that have returned */
 	int sync_error;  /* errno of fdatasync, or 0 */
-	int write_error; /* of pwritev2 */
-	int read_error;  /* of preadv */
+	int write_error; /* of pwrite and pwritev2 */
+	int read_error;  /* of pread and preadv */
 	int clock_step;  /* seconds that the host's clock of the day has moved */
 };
 
@@ -79,6 +79,24 @@ int fdatasync(int fd)
 	result = control->sync_error ? fails(control->sync_error) : real(fd);
 	__atomic_add_fetch(&control->synced, 1, __ATOMIC_SEQ_CST);
 	return result;
+}
+
+ssize_t pwrite(int fd, const void *from, size_t size, off_t offset)
+{
+	static ssize_t (*real)(int, const void *, size_t, off_t);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "pwrite");
+	return control && control->write_error ? fails(control->write_error) : real(fd, from, size, offset);
+}
+
+ssize_t pread(int fd, void *to, size_t size, off_t offset)
+{
+	static ssize_t (*real)(int, void *, size_t, off_t);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "pread");
+	return control && control->read_error ? fails(control->read_error) : real(fd, to, size, offset);
 }
 
 ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
