@@ -193,6 +193,7 @@ PATTERNS: dict[str, tuple[str, Callable[[str], bool], str]] = {
         units.is_mac,
         "six two-digit hexadecimal groups, like 52:54:00:12:34:56",
     ),
+    "tag": ("^[ -~]{1,36}$", units.is_tag, "1 to 36 ASCII characters"),
     "uuid": (
         "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
         units.is_uuid,

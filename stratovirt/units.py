@@ -40,6 +40,11 @@ def is_mac(text: str) -> bool:
     return len(groups) == 6 and all(len(group) == 2 and is_hex(group) for group in groups)
 
 
+def is_tag(text: str) -> bool:
+    """Tell whether the text can be a folder's tag: 1 to 36 ASCII characters (VIRTIO 1.2, 5.11.4)."""
+    return 1 <= len(text) <= 36 and all(" " <= sign <= "~" for sign in text)
+
+
 def is_uuid(text: str) -> bool:
     """Tell whether text is 32 hexadecimal digits in groups of 8, 4, 4, 4 and 12 (RFC 9562)."""
     groups = text.split("-")

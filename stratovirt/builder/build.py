@@ -12,6 +12,7 @@ from stratovirt.machine.machine import Machine
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from stratovirt.document.sections import Memory
     from stratovirt.document.vm import Vm
     from stratovirt.machine.board import Board
 
@@ -24,7 +25,8 @@ def build(document: Vm) -> Machine:
         _listen_in(document, chassis)
         _confine_threads(document, chassis)
         with Naming("memory"):
-            ram = memory.allocate(document.memory, chassis)
+            ram = memory.allocate(_memory(document), chassis)
+        chassis.memory_fd = ram.fd
         chassis.core.describe_memory(page_size=ram.page_size, shared=ram.shared)
         offset = 0
         for gpa, size in board.memory_regions(document.memory.size):
@@ -40,6 +42,12 @@ def build(document: Vm) -> Machine:
         chassis.close()
         raise
     return Machine(document, chassis)
+
+
+def _memory(document: Vm) -> Memory:
+    """Return the memory table; what another process has to map is shared, whatever the document says."""
+    mapped = any(device.shares_memory and device.attached() for _, _, device in document.devices())
+    return document.memory.replace(share=True) if mapped else document.memory
 
 
 def _listen_in(document: Vm, chassis: Chassis) -> None:

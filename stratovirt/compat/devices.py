@@ -174,17 +174,18 @@ def _same(field: Field, value: object, other: object) -> bool:
 def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str | None, Data]) -> None:
     """Give a backend its place in the guest."""
     reference, name, data = said
+    flag = backend_words(record)
+    if draft.user_of(flag, reference):
+        draft.refuse(f"{record.reference}={reference} is attached already")
+        return
+    draft.borrow(kind, reference)
     backend = draft.backends.get(kind, {}).get(reference)
-    attached = draft.attached.setdefault(kind, {})
     if backend is None:
-        known = ", ".join(draft.backends.get(kind, {})) or "none"
-        flag = backend_words(record)
+        known = ", ".join(draft.backends.get(record.lender or kind, {})) or "none"
         draft.dangling.add(kind)
         draft.refuse(f"there is no -{flag} with id={reference}", f"ids of -{flag}: {known}")
-    elif reference in attached:
-        draft.refuse(f"{record.reference}={reference} is attached already")
     else:
-        table = attached[reference] = name or reference
+        table = draft.attached.setdefault(kind, {})[reference] = name or reference
         place = (kind, table) if record.named else (kind,)
         for key in data.keys() & backend.data.keys():
             if not _same(record.fields[key], data[key], backend.data[key]):

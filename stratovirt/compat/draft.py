@@ -85,6 +85,23 @@ class Draft:
             return
         known[name] = Backend(data, self.origin)
 
+    def borrow(self, kind: str, reference: str) -> None:
+        """Make what the flag of another table describes, and nothing else uses, a backend of this kind."""
+        record = devices.tables()[kind]
+        theirs = self.backends.get(record.lender, {})
+        if reference in theirs and reference not in self.attached.get(record.lender, {}):
+            backend = theirs.pop(reference)
+            backend.data = {record.lent[key]: value for key, value in backend.data.items()}
+            self.backends.setdefault(kind, {})[reference] = backend
+
+    def user_of(self, flag: str, reference: str) -> str:
+        """Return the -device that uses the backend of this id that the flag describes; "" when none does."""
+        for kind, record in devices.tables().items():
+            table = self.attached.get(kind, {}).get(reference)
+            if table is not None and backend_words(record) == flag:
+                return self.frontends[(kind, table) if record.named else (kind,)]
+        return ""
+
     def finish(self) -> Data:
         """Name the tables of the backends; return the document as plain data."""
         for kind, known in self.backends.items():
@@ -180,6 +197,8 @@ def objects() -> dict[str, tuple[str, type[Device]]]:
 
 def backend_words(record: type[Device]) -> str:
     """Return how what a -device of the record refers to begins: a flag, and its type when it is an object."""
+    if record.lender:
+        return devices.tables()[record.lender].option
     return f"object {next(iter(record.objects))}" if record.objects else record.option
 
 

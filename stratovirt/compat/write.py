@@ -110,6 +110,7 @@ def _say_devices(vm: Vm, record: type[Device]) -> list[str]:
         place = (kind, name)
         _check_silent(device, place)
         words += _say_option(spoken, backend, place) if record.option else []
+        words += _say_loan(device, backend, place) if record.lender else []
         if record.drivers and device.attached():
             words += _say_frontend(device, backend, place)
         else:
@@ -121,6 +122,15 @@ def _say_option(device: Device, backend: str, place: Path) -> list[str]:
     items = [f"{device.id_key}={backend}"] if device.named and device.id_key else []
     items += _say_fields(device, "", place)
     return [f"-{device.option}", ",".join(items)]
+
+
+def _say_loan(device: Device, backend: str, place: Path) -> list[str]:
+    lender = devices.tables()[device.lender]
+    items = [f"{lender.id_key}={backend}"]
+    for theirs, ours in device.lent.items():
+        value = _say(device.fields[ours], device.__dict__[ours], (*place, ours))
+        items.append(f"{lender.fields[theirs].key}={value}")
+    return [f"-{lender.option}", ",".join(items)]
 
 
 def _say_frontend(device: Device, backend: str, place: Path) -> list[str]:

@@ -89,6 +89,27 @@ class UnixListener:
             posix.close(fd)
 
 
+def connected(path: str, what: str, hint: str) -> int:
+    """Return a connection, which blocks, to the socket at path.
+
+    `what` listens there; `hint` says what to do when nobody does.
+    """
+    try:
+        _check_length(path)
+        fd = _socket()
+        try:
+            _named(lib.connect, fd, path)
+            posix.set_blocking(fd, True)
+        except BaseException:
+            posix.close(fd)
+            raise
+    except _Refused as refused:
+        raise HostError(f"connect to {what} at {path}", refused.error, refused.hint) from refused
+    except OSError as error:
+        raise HostError(f"connect to {what} at {path}", error, hint) from error
+    return fd
+
+
 class _Refused(Exception):  # noqa: N818 - it never leaves this module
     """Why the path cannot be had, and what to do."""
 
@@ -98,11 +119,15 @@ class _Refused(Exception):  # noqa: N818 - it never leaves this module
         self.hint = hint
 
 
-def _listening(path: str) -> int:
+def _check_length(path: str) -> None:
     size = len(encoded(path))
     if size > LONGEST_PATH:
         error = OSError(ENAMETOOLONG, f"the path has {size} bytes and a socket's can have {LONGEST_PATH}")
         raise _Refused(error, "use a shorter path")
+
+
+def _listening(path: str) -> int:
+    _check_length(path)
     fd = _socket()
     try:
         # Before bind, which on Linux gives the file this mode: at no time can others connect.

@@ -20,8 +20,8 @@ LISTENING = frozenset(
 class Device(Record):
     """A table of the document that stands for a device.
 
-    Fields marked `on="device"` are keys of the frontend's `-device`; the others are keys of `option`, the
-    backend's own.
+    Fields marked `on="device"` are keys of the frontend's `-device`, those marked `on="lender"` keys of the
+    flag of `lender`; the others are keys of `option`, the backend's own.
     """
 
     named = True  # [drive.root] rather than [vsock]
@@ -29,6 +29,9 @@ class Device(Record):
     id_key = "id"  # the key of `option` that gives the name of the table
     reference = ""  # the key of -device that names the backend
     drivers: dict[str, str] = {}  # noqa: RUF012 - driver name to transport: "mmio" or "pci" or "" for none
+    # A backend that the flag of another table describes: that table, and for its fields those of this record.
+    lender = ""
+    lent: dict[str, str] = {}  # noqa: RUF012
     device_id = ""  # what `id` on the -device of a backend is: "name" of the table, or "ignored"
     word = ""  # the field that `option` gives as a bare word; "ignored" lets any word stand there
     hexadecimal: tuple[str, ...] = ()  # integer fields that flags write in hexadecimal
@@ -44,6 +47,7 @@ class Device(Record):
     # milliseconds.
     rates: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {}  # noqa: RUF012
     label = "device"  # what messages call it
+    shares_memory = False  # another process of the host has to map guest memory
     spares = 0  # how many of them a microvm has at least, empty ones included, that QMP can fill
 
     def transport(self) -> str:

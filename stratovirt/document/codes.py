@@ -245,6 +245,12 @@ CODES: dict[str, Code] = {
         '[vsock]\nguest_cid = 3\nbackend = "unix"\nsocket = "vsock.sock"\nvhostfd = 5\n',
         "[vsock]\nguest_cid = 3\nvhostfd = 5\n",
     ),
+    "SV342": _code(
+        "one tag for two folders",
+        "The guest mounts a folder by its tag, and would find the first one only.",
+        '[fs.a]\nsocket = "a.sock"\ntag = "data"\n[fs.b]\nsocket = "b.sock"\ntag = "data"\n',
+        '[fs.a]\nsocket = "a.sock"\ntag = "data"\n[fs.b]\nsocket = "b.sock"\ntag = "more"\n',
+    ),
     "SV401": _code(
         "no root file system",
         "Neither an initrd nor a drive is there; only a kernel with a file system of its own can use that.",

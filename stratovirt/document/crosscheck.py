@@ -6,15 +6,16 @@ Pure: looks at the document only, never at the host. Codes of the SV4 series are
 from __future__ import annotations
 
 from stratovirt import devices
+from stratovirt.document import wires
 from stratovirt.document.causes import unexplained
+from stratovirt.document.wires import twice
 from stratovirt.record import Problem
-from stratovirt.units import GIB, KIB, MIB, format_size, is_card_mac
+from stratovirt.units import GIB, KIB, MIB, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
-    from stratovirt.devices.net import Net
     from stratovirt.document.vm import Vm
     from stratovirt.record import Path
 
@@ -25,7 +26,6 @@ MEMORY_MAX = 512 * GIB
 MMIO_SLOTS = {"x86_64": 16, "aarch64": 32}
 CONSOLES_MAX = 8  # Linux names them hvc0 to hvc7
 IOTHREADS_MAX = 8
-NET_QUEUES_MAX = 16
 SOCKET_PATH_MAX = 107  # sun_path of <sys/un.h>, less the NUL
 LIMIT_MIN, LIMIT_MAX = 64 * KIB, 1024 * GIB  # bytes each second of a disk
 PORT_SUFFIX = len("_4294967295")  # of the sockets where a guest's vsock connections go
@@ -210,6 +210,7 @@ def _sockets(vm: Vm) -> Iterator[Problem]:
     paths: list[tuple[Path, str]] = [
         (("console", name, "path"), item.path) for name, item in vm.console.items()
     ]
+    paths += [(("fs", name, "socket"), item.socket) for name, item in vm.fs.items()]
     if vm.qmp is not None:
         paths.insert(0, (("qmp", "socket"), vm.qmp.socket))
     if vm.vsock is not None and vm.vsock.socket is not None:
@@ -220,7 +221,7 @@ def _sockets(vm: Vm) -> Iterator[Problem]:
         if length > limit:
             why = f"the socket path has {length} bytes, at most {limit}"
             yield Problem("SV315", where, why, help="put it into a folder with a shorter path")
-    yield from _twice(paths, "SV316", "the socket")
+    yield from twice(paths, "SV316", "the socket")
 
 
 def _images(vm: Vm) -> Iterator[Problem]:
@@ -230,7 +231,7 @@ def _images(vm: Vm) -> Iterator[Problem]:
         for item in vm.drive.values()
         if all(d.readonly for d in vm.drive.values() if d.file == item.file)
     }
-    yield from _twice((pair for pair in drives if pair[1] not in read_only), "SV317", "the image")
+    yield from twice((pair for pair in drives if pair[1] not in read_only), "SV317", "the image")
 
 
 def _limits(vm: Vm) -> Iterator[Problem]:
@@ -240,63 +241,6 @@ def _limits(vm: Vm) -> Iterator[Problem]:
             if value is not None and not LIMIT_MIN <= value <= LIMIT_MAX:
                 where = ("drive", name, "limit", key)
                 yield Problem("SV324", where, f"{key} is {format_size(value)}, not in 64K..1024G")
-
-
-def _nets(vm: Vm) -> Iterator[Problem]:
-    for name, net in vm.net.items():
-        where = ("net", name)
-        if net.tap is None and not net.fds:
-            yield Problem("SV318", where, f"net '{name}' has neither a tap nor fds", help='add tap = "tap0"')
-        yield from _net_descriptors(name, net)
-        if net.mac is not None and not is_card_mac(net.mac):
-            why = f"{net.mac} is the address of a group, or of nobody"
-            yield Problem("SV319", (*where, "mac"), why, help='name one like "52:54:00:12:34:56", or none')
-        if net.vhostfds and net.vhost is False:
-            yield Problem("SV402", (*where, "vhostfds"), "vhostfds without vhost have no effect")
-        if net.iothread is not None and net.vhost is not False:
-            yield _no_thread(where, certain=net.vhost is True)
-    yield from _twice(
-        [(("net", n, "mac"), v.mac.lower()) for n, v in vm.net.items() if v.mac], "SV320", "the address"
-    )
-    yield from _twice([(("net", n, "tap"), v.tap) for n, v in vm.net.items() if v.tap], "SV321", "the tap")
-
-
-def _net_descriptors(name: str, net: Net) -> Iterator[Problem]:
-    if len(net.fds) > NET_QUEUES_MAX:
-        yield Problem("SV330", ("net", name, "fds"), f"{len(net.fds)} descriptors, at most {NET_QUEUES_MAX}")
-    elif net.fds and net.queues not in {1, len(net.fds)}:
-        yield Problem(
-            "SV330", ("net", name, "queues"), f"{net.queues} queues and {len(net.fds)} tap descriptors"
-        )
-    elif net.vhostfds and len(net.vhostfds) != net.pairs():
-        yield Problem(
-            "SV330",
-            ("net", name, "vhostfds"),
-            f"{len(net.vhostfds)} vhost descriptors for {net.pairs()} pairs of queues",
-            help="give one for each pair",
-        )
-
-
-def _vsock(vm: Vm) -> Iterator[Problem]:
-    vsock = vm.vsock
-    if vsock is None:
-        return
-    if vsock.backend == "unix" and vsock.socket is None:
-        yield Problem(
-            "SV340", ("vsock",), "vsock by Unix sockets has no socket", help="set `socket` in [vsock]"
-        )
-    if vsock.backend == "unix" and vsock.vhostfd is not None:
-        yield Problem("SV341", ("vsock", "vhostfd"), "vhostfd and Unix sockets exclude each other")
-    elif vsock.socket is not None and (vsock.backend == "vhost" or vsock.vhostfd is not None):
-        yield Problem("SV420", ("vsock", "socket"), "with vhost the socket has no effect")
-    if vsock.iothread is not None and vsock.backend != "unix":
-        certain = vsock.backend == "vhost" or vsock.vhostfd is not None or vsock.socket is None
-        yield _no_thread(("vsock",), certain=certain)
-
-
-def _no_thread(where: Path, *, certain: bool) -> Problem:
-    when = "" if certain else " where the host has it"
-    return Problem("SV403", (*where, "iothread"), f"an iothread has no effect with vhost{when}")
 
 
 def _process(vm: Vm) -> Iterator[Problem]:
@@ -316,14 +260,6 @@ def _unattached(vm: Vm) -> Iterator[Problem]:
             )
 
 
-def _twice(pairs: Iterable[tuple[Path, str]], code: str, what: str) -> Iterator[Problem]:
-    seen: dict[str, Path] = {}
-    for where, value in pairs:
-        if value in seen:
-            yield Problem(code, where, f"{what} '{value}' is used by {'.'.join(seen[value][:-1])} already")
-        seen.setdefault(value, where)
-
-
 def _place(vm: Vm, kind: str, name: str) -> Path:
     return (kind, name) if isinstance(vm.__dict__[kind], dict) else (kind,)
 
@@ -341,8 +277,7 @@ _CHECKS: tuple[Check, ...] = (
     _sockets,
     _images,
     _limits,
-    _nets,
-    _vsock,
+    *wires.CHECKS,
     _process,
     _unattached,
 )

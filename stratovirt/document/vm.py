@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from stratovirt.devices.console import Console
     from stratovirt.devices.device import Device
     from stratovirt.devices.drive import Drive
+    from stratovirt.devices.fs import Fs
     from stratovirt.devices.iothread import Iothread
     from stratovirt.devices.net import Net
     from stratovirt.devices.pflash import Pflash
@@ -53,6 +54,7 @@ class Vm(_Sections):
         drive: dict[str, Drive] = {}
         net: dict[str, Net] = {}
         console: dict[str, Console] = {}
+        fs: dict[str, Fs] = {}
         vsock: Vsock | None = None
         balloon: Balloon | None = None
         rng: Rng | None = None

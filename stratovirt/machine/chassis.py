@@ -29,6 +29,7 @@ class Chassis:
         self.device_names: dict[int, str] = {}
         self.drive_names: dict[int, str] = {}  # what QMP calls the disk of that number
         self.live: dict[tuple[str, str], object] = {}  # what QMP can ask of a device, by table and name
+        self.memory_fd = -1  # the file that all guest memory is, where another process can map it
         self._iothreads: dict[str, CData] = {}
         self._fds: list[int] = []
         self._at_close: list[Callable[[], None]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EFAULT
+from errno import EFAULT, EPIPE
 
 from stratovirt.core import lib
 
@@ -85,6 +85,8 @@ def _broken(data: tuple[int, ...]) -> str:
 
 
 def _vhost_failed(data: tuple[int, ...]) -> str:
+    if data[0] == EPIPE:
+        return f"whoever serves its queues is gone, and does not come back to this machine{_before(data[2])}"
     return f"vhost refused its queues: {posix.strerror(data[0])}; it needs a reset{_before(data[2])}"
 
 

@@ -40,7 +40,7 @@ RUNS: list[dict[str, object]] = [
     {"process": {"daemonize": True, "pidfile": "/pid"}},
 ]
 # Slots are dealt out one by one, an I/O thread that is named exists: not for the field to choose.
-DEALT = {"bus", "addr", "iothread", "unit", "attach"}
+DEALT = {"bus", "addr", "iothread", "unit", "attach", "tag"}
 
 
 def values(field: Field) -> st.SearchStrategy[object]:
@@ -59,7 +59,9 @@ def values(field: Field) -> st.SearchStrategy[object]:
 
 def tables(record: type[Device]) -> st.SearchStrategy[Document]:
     """Return data for one table of a record: what it needs, and anything it may have."""
-    fields = [field for on in ("", "device") for field in fields_on(record, on) if field.name not in DEALT]
+    fields = [
+        field for on in ("", "device", "lender") for field in fields_on(record, on) if field.name not in DEALT
+    ]
     required = {field.name: values(field) for field in fields if field.required}
     optional = {field.name: values(field) for field in fields if not field.required}
     return st.fixed_dictionaries(required, optional=optional)
@@ -80,9 +82,9 @@ def documents(draw: st.DrawFn) -> Document:
         **draw(st.sampled_from(RUNS)),
         "iothread": {name: {} for name in draw(st.lists(NAMES, max_size=3, unique=True))},
     }
-    names = draw(st.lists(NAMES, min_size=12, max_size=12, unique=True))
-    for kind in ("drive", "net", "console"):
-        listed = draw(st.lists(tables(devices.tables()[kind]), max_size=3))
+    names = draw(st.lists(NAMES, min_size=14, max_size=14, unique=True))
+    for kind, most in (("drive", 3), ("net", 3), ("console", 3), ("fs", 2)):
+        listed = draw(st.lists(tables(devices.tables()[kind]), max_size=most))
         document[kind] = {names.pop(): table for table in listed}
     for kind in ("balloon", "vsock", "rng"):
         if draw(st.booleans()):
@@ -120,11 +122,15 @@ def finish(draw: st.DrawFn, document: Document, *, standard: bool) -> None:
                 table["file"] = f"{table['file']}.{number}"
     for number, table in enumerate(document["console"].values()):
         table["path"] = f"/c{number}{table['path']}"
+    for number, table in enumerate(document["fs"].values()):
+        table["socket"] = f"/f{number}{table['socket']}"
+        table["tag"] = f"tag {number}"
     if not standard:
         return
     tables_on_bus = [
         table for kind in ("drive", "net") for table in document[kind].values() if table["attach"]
     ]
+    tables_on_bus += document["fs"].values()
     tables_on_bus += [document[kind] for kind in ("balloon", "vsock") if kind in document]
     for table in tables_on_bus:
         table |= {"bus": "pcie.0", "addr": f"{next(slots):#x}.0x0"}
@@ -168,4 +174,4 @@ def test_the_generator_knows_every_driver() -> None:
     """A new device has to be dealt with above."""
     kinds = {kind for kind, record in drivers().values() if record.drivers}
 
-    assert kinds == {"drive", "net", "balloon", "vsock", "root_port"}
+    assert kinds == {"drive", "net", "fs", "balloon", "vsock", "root_port"}

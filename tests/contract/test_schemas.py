@@ -54,6 +54,7 @@ GOOD: dict[str, Any] = {
         "eth0": {"tap": "tap0", "mac": "52:54:00:12:34:56", "vhost": "auto", "fds": [3, 4], "addr": "0x1.0"}
     },
     "console": {"c": {"path": "c.sock"}},
+    "fs": {"home": {"socket": "fs.sock", "tag": "home"}},
     "vsock": {"guest_cid": 3, "id": "v"},
     "balloon": {"deflate_on_oom": True},
     "rng": {"file": "/dev/urandom", "bytes_per_sec": 64},

@@ -190,6 +190,19 @@ int sv_vsock_create(struct sv_vm *vm, const struct sv_vsock_config *config, stru
 /* [any] Tells the driver of a vsock device of either kind that all its connections are gone, as after a
  * snapshot; -EINVAL for another device. */
 int sv_vsock_transport_reset(struct sv_virtio *device);
+
+#define SV_FS_TAG_SIZE 36
+
+struct sv_fs_config {
+	int connection; /* a Unix stream socket, connected to whoever serves the folder; duplicated */
+	int memory_fd; /* the file that all guest memory is, from its start on; it stays open with the machine
+			*/
+	char tag[SV_FS_TAG_SIZE]; /* what the guest mounts it by */
+};
+/* [setup] A virtio-fs device that a process of the host serves by vhost-user; -ETIMEDOUT when it does not
+ * answer, -EPROTO, -EPROTONOSUPPORT or -EREMOTEIO when it answers wrongly, can too little, or refuses. */
+int sv_fs_create(struct sv_vm *vm, const struct sv_fs_config *config, struct sv_virtio **out);
+
 /* A device's other end on the host failed, and is tried again. source: device; data[0]: errno, ENODATA for a
  * source of bytes that has ended. */
 #define SV_EVENT_HOST_ERROR 16
