@@ -6,6 +6,12 @@
  * only when the batch is through. */
 #define SIGNAL_AFTER_NS 100000
 
+/* Looking at the clock is a tenth of a request that the host answers from memory: while such come, only each
+ * of so many looks at it.
+ */
+#define LOOK_EACH 8
+#define QUICK_NS  20000
+
 /* A timer for each single request would cost more than the requests; what comes later is in the bucket. */
 #define THROTTLE_TICK_NS 1000000
 
@@ -168,11 +174,35 @@ static enum virtq_result take_one(struct blk *blk, struct blk_request *request)
 	return result;
 }
 
+/* When the plain engine's driver heard of its requests last, and when that was looked at. */
+struct watch {
+	uint64_t signalled;
+	uint64_t looked;
+	uint32_t due; /* requests until the next look */
+};
+
+static void look(struct blk *blk, struct watch *watch)
+{
+	uint64_t now;
+
+	if (--watch->due > 0)
+		return;
+	now = clock_now();
+	watch->due = now - watch->looked < QUICK_NS ? LOOK_EACH : 1;
+	watch->looked = now;
+	if (now - watch->signalled <= SIGNAL_AFTER_NS)
+		return;
+	blk_signal(blk);
+	watch->signalled = now;
+}
+
 /* Begins requests until the ring is empty (DRAINED), or something else calls process() again (HELD). */
 static enum outcome take_requests(struct blk *blk, struct blk_queue *queue, uint32_t *budget)
 {
-	uint64_t signalled = blk->aio.uring ? 0 : clock_now();
+	struct watch watch = {.due = 1};
 
+	if (!blk->aio.uring)
+		watch.signalled = watch.looked = clock_now();
 	while (!virtio_is_stopping(&blk->device)) {
 		struct blk_request *request;
 		enum virtq_result result;
@@ -190,10 +220,8 @@ static enum outcome take_requests(struct blk *blk, struct blk_queue *queue, uint
 		if (result != VQ_CHAIN)
 			return result == VQ_EMPTY ? DRAINED : HELD;
 		blk_reap(blk);
-		if (!blk->aio.uring && clock_now() - signalled > SIGNAL_AFTER_NS) {
-			blk_signal(blk);
-			signalled = clock_now();
-		}
+		if (!blk->aio.uring)
+			look(blk, &watch);
 	}
 	return HELD;
 }
