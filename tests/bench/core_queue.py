@@ -22,7 +22,9 @@ def pairs() -> dict[str, list[tuple[float, float]]]:
     found: dict[str, list[tuple[float, float]]] = {}
     for source in sorted(PROGRAMS.glob("*.c")):
         program = build([source], "speed")
-        said = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [program], cwd=program.parent, capture_output=True, text=True, check=True
+        ).stdout
         for name, ours, bare, _rate in _lines(said):
             found.setdefault(name, []).append((float(ours), float(bare)))
     return found
