@@ -46,8 +46,7 @@ def build(document: Vm) -> Machine:
 
 def _memory(document: Vm) -> Memory:
     """Return the memory table; what another process has to map is shared, whatever the document says."""
-    mapped = any(device.shares_memory and device.attached() for _, _, device in document.devices())
-    return document.memory.replace(share=True) if mapped else document.memory
+    return document.memory.replace(share=document.shares_memory())
 
 
 def _listen_in(document: Vm, chassis: Chassis) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREALLOC_THREADS = 8
 _KIND_MASK, _REGULAR, _FOLDER = 0o170000, 0o100000, 0o040000  # stat's S_IFMT and S_IFREG, S_IFDIR
+_MEMFD = posix.MFD_CLOEXEC | posix.MFD_ALLOW_SEALING
 POOLS = "/sys/kernel/mm/hugepages"
 DEVICES, SHARED_MEMORY = "/dev", "/dev/shm"  # noqa: S108 - a mount of the host's
 
@@ -96,7 +97,7 @@ def _map_hint(memory: Memory, huge: int) -> str:
 def _open(memory: Memory) -> int:
     """Return a descriptor of what backs the memory, large enough, or -1 for memory of the process's own."""
     if memory.path is None:
-        fd = posix.memfd_create("stratovirt-ram", posix.MFD_CLOEXEC) if memory.share else -1
+        fd = posix.memfd_create("stratovirt-ram", _MEMFD) if memory.share else -1
     else:
         fd = _open_path(memory.path)
     if fd < 0:

@@ -82,7 +82,7 @@ def _driver(kind: str, record: type[Device], driver: str) -> Entry:
             "doc": f"The -{backend_words(record)} that stands behind it",
         }
     if record.device_id == "ignored":
-        keys["id"] = {"status": "ignored", "doc": f"The device is called as its -{record.option} is"}
+        keys["id"] = {"status": "ignored", "doc": f"The device is called as its -{backend_words(record)} is"}
     elif record.named and (record.device_id or not record.reference):
         keys["id"] = {"document": f"{table}.NAME", "doc": "Name of the table"}
     keys.update(_fields(table, record, "device"))

@@ -6,6 +6,7 @@ from stratovirt import devices
 from stratovirt.compat.draft import (
     backend_words,
     drivers,
+    fields_on,
     fields_taken,
     idle_drivers,
     objects,
@@ -124,6 +125,7 @@ def _device(draft: Draft, text: str) -> None:
     name = keys.take("id") if "id" not in record.fields else None
     data = _take(record, "device", keys)
     keys.done()
+    _check_whole(record, data)
     _check_place(transport_of(record, driver), driver, data)
     if record.reference:
         if reference is None:
@@ -135,6 +137,13 @@ def _device(draft: Draft, text: str) -> None:
         raise UsageError("'id' is missing", hint="write id=NAME")
     else:
         draft.add(kind, name, data, draft.origin)
+
+
+def _check_whole(record: type[Device], data: Data) -> None:
+    """Refuse a -device without what it has to say of a backend that another flag describes."""
+    for field in fields_on(record, "device"):
+        if record.reference and field.required and field.name not in data:
+            raise UsageError(f"'{field.key}' is missing", hint=f"write {field.key}=...")
 
 
 def _take_idle_driver(driver: str, keys: KeyVal, known: list[str]) -> None:

@@ -45,6 +45,13 @@ _HINTS = {
 }
 
 
+_CONNECT_HINTS = {
+    EACCES: "let this user write to the socket",
+    EPERM: "let this user write to the socket",
+    EAGAIN: "it has too many clients that wait already",
+}
+
+
 class UnixListener:
     """A listening Unix socket and the file that is its name; `what` is what messages call it.
 
@@ -90,7 +97,7 @@ class UnixListener:
 
 
 def connected(path: str, what: str, hint: str) -> int:
-    """Return a connection, which blocks, to the socket at path.
+    """Return a connection to the socket at path.
 
     `what` listens there; `hint` says what to do when nobody does.
     """
@@ -99,14 +106,14 @@ def connected(path: str, what: str, hint: str) -> int:
         fd = _socket()
         try:
             _named(lib.connect, fd, path)
-            posix.set_blocking(fd, True)
         except BaseException:
             posix.close(fd)
             raise
     except _Refused as refused:
         raise HostError(f"connect to {what} at {path}", refused.error, refused.hint) from refused
     except OSError as error:
-        raise HostError(f"connect to {what} at {path}", error, hint) from error
+        better = _CONNECT_HINTS.get(error.errno or 0, hint)
+        raise HostError(f"connect to {what} at {path}", error, better) from error
     return fd
 
 

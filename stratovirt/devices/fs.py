@@ -16,6 +16,8 @@ _HINTS = {
     errno.ETIMEDOUT: "does virtiofsd listen there, and serve nobody else?",
     errno.EPIPE: "has it a client already? virtiofsd takes one",
 }
+_OF_THE_HOST = {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+_START = "start virtiofsd first, on this socket; one that has a client already takes no other"
 _HINT = "is it virtiofsd that listens there?"
 
 
@@ -39,7 +41,7 @@ class Fs(VirtioDevice):
         from stratovirt.core.sockets import connected
 
         label = f"fs '{name}'"
-        connection = connected(self.socket, f"the daemon of {label}", "start virtiofsd first, on this socket")
+        connection = connected(self.socket, f"the daemon of {label}", _START)
         config = ffi.new(
             "struct sv_fs_config *",
             {"connection": connection, "memory_fd": chassis.memory_fd, "tag": self.tag.encode()},
@@ -49,6 +51,8 @@ class Fs(VirtioDevice):
             result = lib.sv_fs_create(chassis.core.handle, config, out)
         finally:
             posix.close(connection)
+        if -result in _OF_THE_HOST:
+            check(f"make {label}", result)
         check(f"agree with the daemon of {label}", result, _HINTS.get(-result, _HINT))
         chassis.place_mmio(label, out[0])
 

@@ -282,6 +282,13 @@ CODES: dict[str, Code] = {
         '[vsock]\nguest_cid = 3\nbackend = "vhost"\nsocket = "vsock.sock"\n',
         '[vsock]\nguest_cid = 3\nsocket = "vsock.sock"\n',
     ),
+    "SV421": _code(
+        "memory of a folder's machine",
+        "The daemon of a folder maps guest memory: a file at its path is written, as with `share`.",
+        '[memory]\nsize = "256M"\npath = "/dev/shm/ram"\n[fs.a]\nsocket = "a.sock"\ntag = "data"\n',
+        '[memory]\nsize = "256M"\npath = "/dev/shm/ram"\nshare = true\n'
+        '[fs.a]\nsocket = "a.sock"\ntag = "data"\n',
+    ),
 }
 
 

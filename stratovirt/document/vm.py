@@ -73,6 +73,12 @@ class Vm(_Sections):
             elif value is not None:
                 yield kind, value.__dict__.get("id", kind), value
 
+    def shares_memory(self) -> bool:
+        """Tell whether another process can map guest memory: where it is asked for, or a device needs it."""
+        return self.memory.share or any(
+            device.shares_memory and device.attached() for _, _, device in self.devices()
+        )
+
 
 def _add_device_tables() -> None:
     fields = dict(Vm.fields)

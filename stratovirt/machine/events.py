@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from errno import EFAULT, EPIPE
+from errno import EFAULT, EPIPE, EPROTO, EREMOTEIO, ETIMEDOUT
 
 from stratovirt.core import lib
 
@@ -84,9 +84,18 @@ def _broken(data: tuple[int, ...]) -> str:
     return f"the guest broke {queue} (reason {data[1]}); it needs a reset{_before(data[2])}"
 
 
+# Of a process by vhost-user; the host's kernel never says so.
+_CUT_OFF = {
+    EPIPE: "is gone",
+    ETIMEDOUT: "did not answer within 5 seconds and was cut off, perhaps with requests in hand",
+    EPROTO: "does not keep to vhost-user and was cut off",
+    EREMOTEIO: "refused a message of vhost-user and was cut off",
+}
+
+
 def _vhost_failed(data: tuple[int, ...]) -> str:
-    if data[0] == EPIPE:
-        return f"whoever serves its queues is gone, and does not come back to this machine{_before(data[2])}"
+    if data[0] in _CUT_OFF:
+        return f"whoever serves its queues {_CUT_OFF[data[0]]}: this machine does without{_before(data[2])}"
     return f"vhost refused its queues: {posix.strerror(data[0])}; it needs a reset{_before(data[2])}"
 
 

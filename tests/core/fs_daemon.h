@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 
 enum {
 	GET_FEATURES = 1,
@@ -34,9 +33,17 @@ enum {
 #define F_VERSION_1 ((uint64_t)1 << 32) /* <linux/vhost.h> calls the number of the bit as we call the bit */
 #define REPLY_ACK   8u
 #define FS_QUEUES   2u
+#define FS_REGIONS  2u
 
 /* What it does at a request in place of a good answer. */
 enum manner { ANSWERS, REFUSES, IS_SILENT, HANGS_UP, NAMES_ANOTHER, IS_LONG, IS_NO_REPLY };
+
+struct fs_region {
+	uint64_t gpa;
+	uint64_t size;
+	uint64_t address; /* what the front end calls it */
+	uint64_t offset;  /* in its file */
+};
 
 struct message {
 	uint32_t request;
@@ -57,16 +64,15 @@ struct daemon {
 	/* what it was told, for the test to read while nothing is asked of it */
 	uint32_t asked[REQUESTS];
 	uint64_t accepted;
-	uint8_t *memory; /* its own mapping of the first region */
-	uint64_t memory_size;
-	uint64_t memory_address; /* what the front end calls it */
+	struct fs_region regions[FS_REGIONS];
+	uint8_t *maps[FS_REGIONS]; /* its own, of the regions */
+	uint32_t region_count;
 	struct vhost_vring_addr rings[FS_QUEUES];
 	uint32_t base[FS_QUEUES];    /* where it was told to begin */
 	uint32_t came_to[FS_QUEUES]; /* where it says that it is */
 	uint32_t enabled[FS_QUEUES];
 	int kick[FS_QUEUES];
 	int call[FS_QUEUES];
-	int err[FS_QUEUES];
 };
 
 /* What either thread wrote before, the other one may read after: a connection orders them too, but the
@@ -78,12 +84,9 @@ static inline void meet(struct daemon *daemon)
 }
 
 /* Whoever waits for the daemon does so for a moment only. */
-int setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+int poll(struct pollfd *fds, nfds_t count, int timeout)
 {
-	struct timeval moment = {.tv_usec = 100000};
-	bool limit = name == SO_RCVTIMEO || name == SO_SNDTIMEO;
-
-	return (int)syscall(SYS_setsockopt, fd, level, name, limit ? &moment : value, size);
+	return (int)syscall(SYS_poll, fds, count, timeout > 1000 && timeout <= 5001 ? 100 : timeout);
 }
 
 static inline void keep_fd(int *place, int fd)
@@ -93,22 +96,35 @@ static inline void keep_fd(int *place, int fd)
 	*place = fd;
 }
 
-static inline void map_memory(struct daemon *daemon, const uint8_t *payload, int fd)
+static inline void forget_memory(struct daemon *daemon)
 {
-	uint64_t region[4]; /* guest address, size, address of the front end, offset in the file */
+	while (daemon->region_count > 0) {
+		daemon->region_count--;
+		munmap(daemon->maps[daemon->region_count], daemon->regions[daemon->region_count].size);
+	}
+}
 
-	memcpy(region, payload + 8, sizeof(region));
-	if (daemon->memory)
-		munmap(daemon->memory, daemon->memory_size);
-	daemon->memory_size = region[1];
-	daemon->memory_address = region[2];
-	daemon->memory = mmap(NULL, region[1], PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)region[3]);
-	CHECK(daemon->memory != MAP_FAILED);
-	close(fd);
+static inline void map_memory(struct daemon *daemon, const uint8_t *payload, const int *fds)
+{
+	uint32_t count;
+
+	forget_memory(daemon);
+	memcpy(&count, payload, sizeof(count));
+	CHECK(count <= FS_REGIONS);
+	memcpy(daemon->regions, payload + 8, count * sizeof(daemon->regions[0]));
+	for (uint32_t i = 0; i < count; i++) {
+		const struct fs_region *region = &daemon->regions[i];
+
+		daemon->maps[i] = mmap(NULL, region->size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i],
+				       (off_t)region->offset);
+		CHECK(daemon->maps[i] != MAP_FAILED);
+		close(fds[i]);
+	}
+	daemon->region_count = count;
 }
 
 /* Does what the message says; returns the size of the answer that it has anyway, in its payload. */
-static inline uint32_t obey(struct daemon *daemon, struct message *message, int fd)
+static inline uint32_t obey(struct daemon *daemon, struct message *message, const int *fds)
 {
 	struct vhost_vring_state state;
 	uint64_t number;
@@ -130,7 +146,7 @@ static inline uint32_t obey(struct daemon *daemon, struct message *message, int 
 		daemon->accepted = number;
 		break;
 	case SET_MEM_TABLE:
-		map_memory(daemon, message->payload, fd);
+		map_memory(daemon, message->payload, fds);
 		break;
 	case SET_VRING_ADDR:
 		memcpy(&daemon->rings[state.index], message->payload, sizeof(daemon->rings[0]));
@@ -142,13 +158,13 @@ static inline uint32_t obey(struct daemon *daemon, struct message *message, int 
 		daemon->enabled[state.index] = state.num;
 		break;
 	case SET_VRING_KICK:
-		keep_fd(&daemon->kick[number & 0xff], fd);
+		keep_fd(&daemon->kick[number & 0xff], fds[0]);
 		break;
 	case SET_VRING_CALL:
-		keep_fd(&daemon->call[number & 0xff], fd);
+		keep_fd(&daemon->call[number & 0xff], fds[0]);
 		break;
 	case SET_VRING_ERR:
-		keep_fd(&daemon->err[number & 0xff], fd);
+		EQUAL(number & 0x100, 0x100);
 		break;
 	default:
 		break;
@@ -156,8 +172,8 @@ static inline uint32_t obey(struct daemon *daemon, struct message *message, int 
 	return 0;
 }
 
-/* Reads a message with its descriptor; false when the other side has gone. */
-static inline bool hear(struct daemon *daemon, struct message *message, int *fd)
+/* Reads a message with its descriptors; false when the other side has gone. */
+static inline bool hear(struct daemon *daemon, struct message *message, int *fds)
 {
 	_Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
 	struct iovec header = {message, 12};
@@ -165,12 +181,11 @@ static inline bool hear(struct daemon *daemon, struct message *message, int *fd)
 	    .msg_iov = &header, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
 	struct cmsghdr *rights;
 
-	*fd = -1;
 	if (recvmsg(daemon->end, &received, MSG_WAITALL | MSG_CMSG_CLOEXEC) != 12)
 		return false;
 	rights = CMSG_FIRSTHDR(&received);
 	if (rights)
-		memcpy(fd, CMSG_DATA(rights), sizeof(*fd));
+		memcpy(fds, CMSG_DATA(rights), rights->cmsg_len - CMSG_LEN(0));
 	CHECK(message->request < REQUESTS && message->size <= sizeof(message->payload));
 	return message->size == 0 || recv(daemon->end, message->payload, message->size, MSG_WAITALL) > 0;
 }
@@ -199,14 +214,14 @@ static inline void *serve(void *context)
 {
 	struct daemon *daemon = context;
 	struct message message;
-	int fd;
+	int fds[8];
 
-	while (hear(daemon, &message, &fd)) {
+	while (hear(daemon, &message, fds)) {
 		bool wants_ack = message.flags & REPLY_ACK;
 		uint32_t size;
 
 		meet(daemon);
-		size = obey(daemon, &message, fd);
+		size = obey(daemon, &message, fds);
 		daemon->asked[message.request]++;
 		if (!answer(daemon, &message, size, wants_ack))
 			break;
@@ -235,17 +250,17 @@ static inline void daemon_stop(struct daemon *daemon)
 	for (uint32_t i = 0; i < FS_QUEUES; i++) {
 		keep_fd(&daemon->kick[i], 0);
 		keep_fd(&daemon->call[i], 0);
-		keep_fd(&daemon->err[i], 0);
 	}
-	if (daemon->memory)
-		munmap(daemon->memory, daemon->memory_size);
-	daemon->memory = NULL;
+	forget_memory(daemon);
 }
 
 /* Where in its own mapping the daemon finds what the front end calls by this address. */
 static inline void *in_daemon(struct daemon *daemon, uint64_t address)
 {
-	return daemon->memory + (address - daemon->memory_address);
+	for (uint32_t i = 0; i < daemon->region_count; i++)
+		if (address - daemon->regions[i].address < daemon->regions[i].size)
+			return daemon->maps[i] + (address - daemon->regions[i].address);
+	abort();
 }
 
 #endif

@@ -2,7 +2,7 @@
 #include "fs_daemon.h"
 
 #define FEATURES  (F_PROTOCOL | F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC)
-#define RING_ROOM 0x400u /* of each queue */
+#define RING_ROOM (RAM_SIZE / 2) /* of each queue, which is in a region of its own */
 
 struct guest {
 	struct driver d;
@@ -32,10 +32,11 @@ static struct guest guest_new(void)
 
 	the_daemon = (struct daemon){.features = FEATURES, .protocol = REPLY_ACK};
 	CHECK(sv_vm_create(-1, &g.d.vm) == 0);
-	g.memory = memfd_create("ram", MFD_CLOEXEC);
+	g.memory = memfd_create("ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	CHECK(ftruncate(g.memory, RAM_SIZE) == 0);
 	CHECK(sv_mem_map(g.d.vm, g.memory, RAM_SIZE, SV_MAP_SHARED, &ram) == 0);
-	CHECK(sv_mem_add(g.d.vm, RAM_GPA, RAM_SIZE, ram) == 0);
+	CHECK(sv_mem_add(g.d.vm, RAM_GPA, RAM_SIZE / 2, ram) == 0);
+	CHECK(sv_mem_add(g.d.vm, RAM_GPA + RAM_SIZE / 2, RAM_SIZE / 2, (uint8_t *)ram + RAM_SIZE / 2) == 0);
 	g.d.ring = (struct ring){.ram = ram, .size = QUEUE_SIZE};
 	return g;
 }
@@ -153,6 +154,7 @@ static void the_daemon_serves_the_rings_where_the_driver_has_them(void)
 		EQUAL(the_daemon.enabled[i], 1);
 		used[1] = (uint16_t)(77 + i);
 		EQUAL(used_words(&g.d.ring)[i * RING_ROOM / 2 + 1], 77 + i);
+		EQUAL(the_daemon.region_count, 2);
 		reg_write(&g.d, R_NOTIFY, i);
 		CHECK(read(the_daemon.kick[i], &count, sizeof(count)) == sizeof(count));
 	}
@@ -199,13 +201,13 @@ static void a_reset_takes_the_rings_back_and_the_next_driver_has_them_again(void
 	guest_close(&g);
 }
 
-static void a_driver_that_leaves_a_queue_out_is_told(void)
+static void a_driver_without_a_queue_for_requests_is_told(void)
 {
 	struct guest g = guest_open();
 	struct sv_event event;
 
 	prepare(&g);
-	reg_write(&g.d, R_QUEUE_SEL, 1);
+	reg_write(&g.d, R_QUEUE_SEL, 1); /* that of requests */
 	reg_write(&g.d, R_QUEUE_READY, 0);
 	reg_write(&g.d, R_STATUS, S_READY | S_DRIVER_OK);
 	settle(&g.d);
@@ -216,22 +218,61 @@ static void a_driver_that_leaves_a_queue_out_is_told(void)
 	guest_close(&g);
 }
 
-static void a_ring_that_makes_no_sense_to_the_daemon_is_told(void)
+static void a_driver_may_do_without_the_queue_of_high_priority(void)
 {
 	struct guest g = guest_open();
-	uint64_t one = 1;
-	struct sv_event event;
 
-	start(&g);
-	CHECK(write(the_daemon.err[1], &one, sizeof(one)) == sizeof(one));
+	prepare(&g);
+	reg_write(&g.d, R_QUEUE_SEL, 0);
+	reg_write(&g.d, R_QUEUE_READY, 0);
+	reg_write(&g.d, R_STATUS, S_READY | S_DRIVER_OK);
 	settle(&g.d);
 	meet(&the_daemon);
-	event = next_event(&g.d);
-	EQUAL(event.kind, SV_EVENT_DEVICE_BROKEN);
-	EQUAL(event.data[0], SV_QUEUE_OF_VHOST);
-	EQUAL(the_daemon.enabled[0], 0);
-	start(&g);
 	EQUAL(reg_read(&g.d, R_STATUS), S_READY | S_DRIVER_OK);
+	EQUAL(the_daemon.enabled[0], 0);
+	EQUAL(the_daemon.enabled[1], 1);
+	reset(&g);
+	EQUAL(the_daemon.asked[GET_VRING_BASE], 1);
+	EQUAL(next_event(&g.d).kind, 0);
+	guest_close(&g);
+}
+
+static void a_daemon_that_makes_the_eventfds_block_holds_nobody_up(void)
+{
+	struct guest g = guest_open();
+	uint64_t count;
+
+	for (int round = 0; round < 2; round++) {
+		start(&g);
+		EQUAL(reg_read(&g.d, R_STATUS), S_READY | S_DRIVER_OK);
+		for (uint32_t i = 0; i < FS_QUEUES; i++) {
+			CHECK(fcntl(the_daemon.kick[i], F_SETFL, 0) == 0);
+			CHECK(read(the_daemon.kick[i], &count, sizeof(count)) == sizeof(count));
+		}
+		reset(&g);
+	}
+	guest_close(&g);
+}
+
+static void a_daemon_that_wants_to_hear_no_more_is_cut_off(void)
+{
+	struct guest g = guest_open();
+
+	start(&g);
+	shutdown(the_daemon.end, SHUT_WR);
+	settle(&g.d);
+	expect_failed(&g, EPIPE);
+	reset(&g);
+	EQUAL(the_daemon.asked[GET_VRING_BASE], 0);
+	guest_close(&g);
+}
+
+static void memory_cannot_be_cut_off_under_the_machine(void)
+{
+	struct guest g = guest_open();
+
+	EQUAL(ftruncate(g.memory, 0), -1);
+	EQUAL(errno, EPERM);
 	guest_close(&g);
 }
 
@@ -288,17 +329,21 @@ static void a_daemon_that_does_otherwise_is_cut_off_and_told_with_the_reason(voi
 		}
 }
 
-static void a_daemon_that_does_not_let_go_does_not_hold_a_reset_up(void)
+static void a_daemon_that_does_not_let_go_is_told_and_does_not_hold_a_reset_up(void)
 {
 	struct guest g = guest_open();
+	struct sv_event event;
 
 	start(&g);
 	the_daemon.manner = IS_SILENT;
 	the_daemon.odd = GET_VRING_BASE;
 	reset(&g);
 	EQUAL(the_daemon.asked[GET_VRING_BASE], 1); /* it is cut off: nothing more is asked */
+	event = next_event(&g.d);
+	EQUAL(event.kind, SV_EVENT_VHOST_FAILED);
+	EQUAL(event.data[0], ETIMEDOUT);
 	start(&g);
-	expect_failed(&g, EPIPE);
+	EQUAL(reg_read(&g.d, R_STATUS) & S_NEEDS_RESET, S_NEEDS_RESET);
 	guest_close(&g);
 }
 
@@ -324,6 +369,33 @@ static void a_daemon_that_cannot_be_agreed_with_makes_no_device(void)
 	}
 }
 
+/* Closes a connection with something in it that nobody has read. */
+static void *hang_up_unread(void *context)
+{
+	struct pollfd end = {.fd = *(int *)context, .events = POLLIN};
+
+	CHECK(poll(&end, 1, 20000) == 1);
+	close(end.fd);
+	return NULL;
+}
+
+static void a_daemon_that_goes_before_it_has_read_is_gone_like_any_other(void)
+{
+	struct guest g = guest_new();
+	struct sv_fs_config config = {.memory_fd = g.memory, .tag = "data"};
+	pthread_t thread;
+	int ends[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+	CHECK(pthread_create(&thread, NULL, hang_up_unread, &ends[0]) == 0);
+	config.connection = ends[1];
+	EQUAL(sv_fs_create(g.d.vm, &config, &g.d.device), -EPIPE);
+	pthread_join(thread, NULL);
+	close(ends[1]);
+	sv_vm_destroy(g.d.vm);
+	close(g.memory);
+}
+
 static void a_daemon_that_can_too_little_makes_no_device(void)
 {
 	static const uint64_t features[] = {F_VERSION_1, F_PROTOCOL};
@@ -345,13 +417,17 @@ int main(int argc, char **argv)
 	RUN(the_daemon_serves_the_rings_where_the_driver_has_them);
 	RUN(a_daemon_without_acknowledgements_serves_too);
 	RUN(a_reset_takes_the_rings_back_and_the_next_driver_has_them_again);
-	RUN(a_driver_that_leaves_a_queue_out_is_told);
-	RUN(a_ring_that_makes_no_sense_to_the_daemon_is_told);
+	RUN(a_driver_without_a_queue_for_requests_is_told);
+	RUN(a_driver_may_do_without_the_queue_of_high_priority);
+	RUN(a_daemon_that_makes_the_eventfds_block_holds_nobody_up);
+	RUN(a_daemon_that_wants_to_hear_no_more_is_cut_off);
+	RUN(memory_cannot_be_cut_off_under_the_machine);
 	RUN(a_daemon_that_ends_is_told_and_each_later_driver_hears_of_it);
 	RUN(a_daemon_that_ends_while_nobody_drives_the_device_is_told_to_the_next_driver);
 	RUN(a_daemon_that_does_otherwise_is_cut_off_and_told_with_the_reason);
-	RUN(a_daemon_that_does_not_let_go_does_not_hold_a_reset_up);
+	RUN(a_daemon_that_does_not_let_go_is_told_and_does_not_hold_a_reset_up);
 	RUN(a_daemon_that_cannot_be_agreed_with_makes_no_device);
+	RUN(a_daemon_that_goes_before_it_has_read_is_gone_like_any_other);
 	RUN(a_daemon_that_can_too_little_makes_no_device);
 	return 0;
 }

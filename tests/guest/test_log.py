@@ -65,7 +65,7 @@ def test_debug_tells_what_each_step_of_a_start_made(tmp_path: Path) -> None:
     told = "\n".join(found["DEBUG"])
     steps = (
         rf"QMP socket {tmp_path}/qmp: listens",
-        r"filters: vCPUs 15 system calls, I/O threads 36 system calls, control thread 40 system calls",
+        r"filters: vCPUs 15 system calls, I/O threads 38 system calls, control thread 40 system calls",
         r"memory: 256M of the process's own, host pages of 4K, private",
         r"iothread 'io1': thread \d+, CPUs 0",
         r"drive 'd0': virtio-mmio at 0xf0100000, interrupt 5",

@@ -14,13 +14,10 @@
 #define QUEUE_SIZE 1024
 #define TAG_SIZE   36
 
-/* Features of a daemon that are no driver's business: legacy, for migration, for an IOMMU. */
-#define F_NOTIFY_ON_EMPTY ((uint64_t)1 << 24) /* VIRTIO 1.2, 6.3 */
-#define F_LOG_ALL         ((uint64_t)1 << 26)
-#define F_ANY_LAYOUT      ((uint64_t)1 << 27)
-#define F_ACCESS_PLATFORM ((uint64_t)1 << 33) /* 6 */
-#define F_NOTIFICATION    ((uint64_t)1 << 0)  /* 5.11.3: wants one more queue */
-#define HIDDEN_FEATURES   (F_NOTIFY_ON_EMPTY | F_LOG_ALL | F_ANY_LAYOUT | F_ACCESS_PLATFORM | F_NOTIFICATION)
+#define REQUESTS_QUEUE 1u
+
+/* Ours is a split ring as the transport knows it; nothing else is passed on. */
+#define FEATURES (VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX)
 
 /* VIRTIO 1.2, 5.11.4 */
 struct fs_config_space {
@@ -35,39 +32,49 @@ struct fs {
 	int memory_fd;               /* the chassis's */
 	struct fs_config_space config;
 	bool running;
+	bool given[QUEUES]; /* the queues that the daemon has */
 };
 
-static void stop_daemon(struct fs *fs)
+/* Takes the queues back; -errno when the daemon did not let go in time, and was cut off. */
+static int stop_daemon(struct fs *fs)
 {
 	int error = 0;
 
 	if (!fs->running)
-		return;
+		return 0;
 	fs->running = false;
-	/* One that does not let go in time is cut off: there is nobody to tell. */
-	for (uint32_t i = 0; error == 0 && i < QUEUES; i++)
-		error = vhost_user_take_queue(&fs->user, &fs->device.queues[i], i);
+	vhost_user_begin(&fs->user);
+	for (uint32_t i = 0; i < QUEUES; i++) {
+		if (fs->given[i] && error == 0)
+			error = vhost_user_take_queue(&fs->user, &fs->device.queues[i], i);
+		fs->given[i] = false;
+	}
+	return error;
 }
 
 static int start_daemon(struct fs *fs)
 {
-	int error = vhost_user_set_up(&fs->user, &fs->device, fs->memory_fd);
+	int error;
 
+	vhost_user_begin(&fs->user);
+	error = vhost_user_set_up(&fs->user, &fs->device, fs->memory_fd);
 	fs->running = true; /* also half-way: there is something to take back */
-	for (uint32_t i = 0; error == 0 && i < QUEUES; i++)
-		error = vhost_user_give_queue(&fs->user, &fs->device.queues[i], i);
+	for (uint32_t i = 0; error == 0 && i < QUEUES; i++) {
+		fs->given[i] = fs->device.queues[i].runs;
+		if (fs->given[i])
+			error = vhost_user_give_queue(&fs->user, &fs->device.queues[i], i);
+	}
 	return error;
 }
 
+/* A driver may do without the queue of high priority, as firmware does. */
 static void activate(struct sv_virtio *device)
 {
 	struct fs *fs = (struct fs *)device;
 	int error;
 
-	for (uint32_t i = 0; i < QUEUES; i++) {
-		if (device->queues[i].runs)
-			continue;
-		virtio_broken(device, i, VIRTQ_BAD_RING);
+	if (!device->queues[REQUESTS_QUEUE].runs) {
+		virtio_broken(device, REQUESTS_QUEUE, VIRTQ_BAD_RING);
 		return;
 	}
 	error = start_daemon(fs);
@@ -86,8 +93,12 @@ static void process(struct sv_virtio *device, uint32_t queue)
 
 static void stop(struct sv_virtio *device, uint32_t queue)
 {
+	int error = stop_daemon((struct fs *)device);
+
 	(void)queue;
-	stop_daemon((struct fs *)device);
+	/* It may write to the buffers of its requests still: whoever reads the log has to know. */
+	if (error < 0)
+		virtio_refused(device, -error);
 }
 
 static void free_device(struct sv_virtio *device)
@@ -99,12 +110,13 @@ static void free_device(struct sv_virtio *device)
 	free(fs);
 }
 
-/* The daemon has ended, or was cut off: what it holds of the guest's requests is lost. */
+/* The daemon has ended, or wants to hear no more: what it holds of the guest's requests is lost. */
 static void on_hang_up(void *context, uint32_t epoll_events)
 {
 	struct fs *fs = context;
 
 	(void)epoll_events;
+	vhost_user_cut(&fs->user);
 	if (!fs->running)
 		return;
 	fs->running = false;
@@ -117,7 +129,7 @@ static const struct virtio_ops fs_ops = {
 static int init(struct fs *fs, struct sv_vm *vm, uint64_t features)
 {
 	struct virtio_plan plan = {.ops = &fs_ops,
-				   .features = features & ~HIDDEN_FEATURES,
+				   .features = FEATURES,
 				   .queue_count = QUEUES,
 				   .queue_size = QUEUE_SIZE,
 				   .config = &fs->config,
@@ -128,7 +140,7 @@ static int init(struct fs *fs, struct sv_vm *vm, uint64_t features)
 	if (error == 0)
 		error = virtio_init(&fs->device, vm, &plan);
 	if (error == 0)
-		fs->device.offered &= features; /* also those of the ring: the daemon walks it */
+		fs->device.offered &= features; /* the daemon walks the ring */
 	return error;
 }
 

@@ -1,5 +1,6 @@
 /* Guest memory on the host: mapping it, and having its pages found before the guest needs them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -78,6 +79,9 @@ int sv_mem_map(struct sv_vm *vm, int fd, uint64_t size, int flags, void **out)
 		return -ENOSPC;
 	if (fd < 0)
 		map_flags |= MAP_ANONYMOUS;
+	else if (flags & SV_MAP_SHARED)
+		/* Who maps it too cannot cut it off under us; only a memfd has seals. */
+		fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 	if (flags & SV_MAP_NO_RESERVE)
 		map_flags |= MAP_NORESERVE;
 	map = map_aligned(fd, size, PROT_READ | PROT_WRITE, map_flags);

@@ -3,11 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/vhost.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clock.h"
+
 #define ANSWER_SECONDS 5
+
+#define NO_FD 0x100u /* of a message that could carry a descriptor */
 
 #define F_PROTOCOL_FEATURES ((uint64_t)1 << 30)
 #define PROTOCOL_REPLY_ACK  ((uint64_t)1 << 3)
@@ -61,11 +66,21 @@ struct files {
 
 static const struct files none;
 
-/* The other side is not to go on with what it has of us, and hears that it is over. */
-static int give_up(struct vhost_user *user, int error)
+void vhost_user_cut(struct vhost_user *user)
 {
 	shutdown(user->fd, SHUT_RDWR);
-	return error;
+}
+
+void vhost_user_begin(struct vhost_user *user)
+{
+	user->deadline = clock_now() + ANSWER_SECONDS * CLOCK_SECOND;
+}
+
+/* One that went before it had read everything is as gone as any other. */
+static int give_up(struct vhost_user *user, int error)
+{
+	vhost_user_cut(user);
+	return error == -ECONNRESET ? -EPIPE : error;
 }
 
 static void attach(struct msghdr *message, void *control, const struct files *files)
@@ -92,27 +107,42 @@ static int send_message(struct vhost_user *user, struct header header, const voi
 
 	if (files->count > 0)
 		attach(&message, control, files);
+	/* A few bytes into an empty buffer: it takes them all, or the other side reads nothing at all. */
 	do
-		sent = sendmsg(user->fd, &message, MSG_NOSIGNAL);
+		sent = sendmsg(user->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
 	if (sent < 0)
 		return give_up(user, errno == EAGAIN ? -ETIMEDOUT : -errno);
-	/* A few bytes into an empty buffer: it takes them all, or the other side reads nothing at all. */
 	return sent == (ssize_t)(sizeof(header) + header.size) ? 0 : give_up(user, -ETIMEDOUT);
+}
+
+/* Waits until there is something to read; false when the time is over. */
+static bool wait_readable(struct vhost_user *user)
+{
+	struct pollfd connection = {.fd = user->fd, .events = POLLIN};
+	uint64_t now = clock_now();
+
+	if (now >= user->deadline)
+		return false;
+	return poll(&connection, 1, (int)((user->deadline - now) / 1000000 + 1)) != 0;
 }
 
 static int receive_bytes(struct vhost_user *user, void *to, size_t size)
 {
-	ssize_t got;
+	size_t done = 0;
 
-	do
-		got = recv(user->fd, to, size, MSG_WAITALL);
-	while (got < 0 && errno == EINTR);
-	if (got == (ssize_t)size)
-		return 0;
-	if (got == 0)
-		return give_up(user, -EPIPE);
-	return give_up(user, got > 0 || errno == EAGAIN ? -ETIMEDOUT : -errno);
+	while (done < size) {
+		ssize_t got = recv(user->fd, (uint8_t *)to + done, size - done, MSG_DONTWAIT);
+
+		if (got == 0)
+			return give_up(user, -EPIPE);
+		if (got < 0 && errno != EAGAIN && errno != EINTR)
+			return give_up(user, -errno);
+		if (got < 0 && !wait_readable(user))
+			return give_up(user, -ETIMEDOUT);
+		done += got > 0 ? (size_t)got : 0;
+	}
+	return 0;
 }
 
 /* Reads the answer to a request, of exactly this size. */
@@ -163,16 +193,10 @@ static int ask_number(struct vhost_user *user, enum request request, uint64_t *n
 
 static int open_connection(struct vhost_user *user, int fd)
 {
-	struct timeval limit = {.tv_sec = ANSWER_SECONDS};
-
 	user->acks = false;
+	vhost_user_begin(user);
 	user->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (user->fd < 0)
-		return -errno;
-	if (setsockopt(user->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ||
-	    setsockopt(user->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
-		return -errno;
-	return 0;
+	return user->fd < 0 ? -errno : 0;
 }
 
 static int negotiate(struct vhost_user *user)
@@ -249,8 +273,8 @@ static int set_vring(struct vhost_user *user, enum request request, uint32_t ind
 
 static int set_vring_fd(struct vhost_user *user, enum request request, uint32_t index, int fd)
 {
-	uint64_t number = index; /* bit 8 would say that no descriptor comes along */
-	struct files files = {&fd, 1};
+	uint64_t number = fd < 0 ? index | NO_FD : index;
+	struct files files = {&fd, fd >= 0};
 
 	return say(user, request, &number, sizeof(number), &files);
 }
@@ -268,13 +292,18 @@ int vhost_user_give_queue(struct vhost_user *user, struct virtio_queue *queue, u
 		error = set_vring(user, SET_VRING_BASE, index, ring->next_avail);
 	if (error == 0)
 		error = say(user, SET_VRING_ADDR, &address, sizeof(address), &none);
-	if (error == 0)
-		error = set_vring_fd(user, SET_VRING_ERR, index, queue->device->lost.fd);
+	if (error == 0) /* who gives a ring up hangs up */
+		error = set_vring_fd(user, SET_VRING_ERR, index, -1);
 	if (error == 0)
 		error = set_vring_fd(user, SET_VRING_CALL, index, queue->device->irq_fd);
 	if (error == 0) /* the ring runs from here on */
 		error = set_vring_fd(user, SET_VRING_KICK, index, queue->kick.fd);
-	return error == 0 ? set_vring(user, SET_VRING_ENABLE, index, 1) : error;
+	if (error == 0)
+		error = set_vring(user, SET_VRING_ENABLE, index, 1);
+	/* A notification between the two may be lost where nothing is acknowledged: let it look. */
+	if (error == 0)
+		irq_raise(queue->kick.fd);
+	return error;
 }
 
 int vhost_user_take_queue(struct vhost_user *user, struct virtio_queue *queue, uint32_t index)

@@ -11,14 +11,19 @@
 #include "virtio.h"
 
 struct vhost_user {
-	int fd;    /* the connection, which blocks; owned */
-	bool acks; /* the other side confirms each message that asks for it */
+	int fd;            /* the connection; owned */
+	bool acks;         /* the other side confirms each message that asks for it */
+	uint64_t deadline; /* of the answers to come, by clock_now() */
 };
 
 /* Takes the process over a connection, which is duplicated; returns its features of the ring and of the
  * device, or -errno. */
 int vhost_user_claim(struct vhost_user *user, int fd, uint64_t *features);
 void vhost_user_close(struct vhost_user *user);
+/* Cuts the process off: each later call fails. */
+void vhost_user_cut(struct vhost_user *user);
+/* Whatever is asked until the next call has to be answered within five seconds in all. */
+void vhost_user_begin(struct vhost_user *user);
 /* Tells the process what the driver accepted and where guest memory is in its file. */
 int vhost_user_set_up(struct vhost_user *user, const struct sv_virtio *device, int memory_fd);
 /* As vhost_give_queue() and vhost_take_queue(). */

@@ -133,8 +133,10 @@ static void activate_here(void *context)
 					      .event_idx = device->features & VIRTIO_F_EVENT_IDX};
 		enum virtq_error error;
 
-		/* A notification from before DRIVER_OK counts for nothing (3.1.1). */
-		if (read(queue->kick.fd, &stale, sizeof(stale)) < 0)
+		/* A notification from before DRIVER_OK counts for nothing (3.1.1). Who else has the eventfd
+		 * may have made it one that blocks, and finds nothing to do.
+		 */
+		if (!device->external && read(queue->kick.fd, &stale, sizeof(stale)) < 0)
 			stale = 0;
 		if (!queue->ready)
 			continue;

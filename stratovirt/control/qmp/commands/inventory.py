@@ -101,7 +101,8 @@ def query_memory_size_summary(target: Target, _arguments: Nothing) -> object:
 @command("query-memdev", Nothing)
 def query_memdev(target: Target, _arguments: Nothing) -> object:
     """List the backends of guest memory; there is one."""
-    memory = target.machine.document.memory
+    document = target.machine.document
+    memory = document.memory
     return [
         {
             "dump": memory.dump_guest_core,
@@ -110,7 +111,7 @@ def query_memdev(target: Target, _arguments: Nothing) -> object:
             "merge": False,
             "policy": "default",
             "prealloc": bool(memory.__dict__.get("prealloc", False)),
-            "share": memory.share,
+            "share": document.shares_memory(),
             "size": memory.size,
         }
     ]
