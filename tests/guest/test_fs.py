@@ -118,4 +118,4 @@ def test_a_daemon_that_ends_is_told_and_the_guest_goes_on_without(tmp_path: Path
 
     assert status == 0
     assert b"found" in output
-    assert "fs 'work': whoever serves its queues is gone" in errors
+    assert "fs 'work': whoever serves its queues is gone: this machine does without" in errors
