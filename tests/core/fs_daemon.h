@@ -83,10 +83,18 @@ static inline void meet(struct daemon *daemon)
 	daemon->meetings++;
 }
 
-/* Whoever waits for the daemon does so for a moment only. */
+static atomic_bool silent; /* the daemon is, by now: whoever waits for it has waited long enough */
+
 int poll(struct pollfd *fds, nfds_t count, int timeout)
 {
-	return (int)syscall(SYS_poll, fds, count, timeout > 1000 && timeout <= 5001 ? 100 : timeout);
+	bool for_the_daemon = timeout > 0 && timeout <= 5001;
+	int found = 0;
+
+	if (!for_the_daemon)
+		return (int)syscall(SYS_poll, fds, count, timeout);
+	for (int waited = 0; waited < timeout && found == 0 && !silent; waited += 10)
+		found = (int)syscall(SYS_poll, fds, count, 10);
+	return found;
 }
 
 static inline void keep_fd(int *place, int fd)
@@ -196,9 +204,10 @@ static inline bool answer(struct daemon *daemon, struct message *message, uint32
 	uint64_t refused = manner == REFUSES;
 
 	meet(daemon);
+	silent = manner == IS_SILENT;
 	if (manner == HANGS_UP)
 		return false;
-	if (manner == IS_SILENT || (size == 0 && !wants_ack))
+	if (silent || (size == 0 && !wants_ack))
 		return true;
 	if (size == 0) {
 		memcpy(message->payload, &refused, sizeof(refused));

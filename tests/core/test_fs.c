@@ -30,6 +30,7 @@ static struct guest guest_new(void)
 	struct guest g = {.daemon = &the_daemon};
 	void *ram;
 
+	silent = false;
 	the_daemon = (struct daemon){.features = FEATURES, .protocol = REPLY_ACK};
 	CHECK(sv_vm_create(-1, &g.d.vm) == 0);
 	g.memory = memfd_create("ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
