@@ -113,7 +113,7 @@ def _fields(table: str, record: type[Device], on: str) -> Iterator[tuple[str, En
     for field in fields_taken(record, on):
         entry: Entry = {"document": f"{table}.{field.name}", "doc": field.doc}
         others = [word for word, key in record.aliases.items() if key == field.key]
-        if others:
+        if others and not on:
             entry["also"] = others
         yield "" if field.name == record.word else field.key, entry
     for key, values in record.idle_words.get(on, {}).items():

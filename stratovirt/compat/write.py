@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from stratovirt import devices
-from stratovirt.compat.draft import field_at, fields_on
+from stratovirt.compat.draft import field_at, fields_on, fields_taken
 from stratovirt.compat.registry import flags
 from stratovirt.errors import DocumentError
 from stratovirt.record import default_of
@@ -109,7 +109,7 @@ def _say_devices(vm: Vm, record: type[Device]) -> list[str]:
         taken.add(backend)
         place = (kind, name)
         _check_silent(device, place)
-        words += _say_option(spoken, backend, place) if record.option else []
+        words += _say_option(spoken, backend, place, attached=device.attached()) if record.option else []
         words += _say_loan(device, backend, place) if record.lender else []
         if record.drivers and device.attached():
             words += _say_frontend(device, backend, place)
@@ -118,9 +118,10 @@ def _say_devices(vm: Vm, record: type[Device]) -> list[str]:
     return words
 
 
-def _say_option(device: Device, backend: str, place: Path) -> list[str]:
+def _say_option(device: Device, backend: str, place: Path, *, attached: bool) -> list[str]:
     items = [f"{device.id_key}={backend}"] if device.named and device.id_key else []
-    items += _say_fields(device, "", place)
+    fields = fields_on(type(device), "") if attached else fields_taken(type(device), "")
+    items += _say_fields(device, fields, place)
     return [f"-{device.option}", ",".join(items)]
 
 
@@ -139,7 +140,7 @@ def _say_frontend(device: Device, backend: str, place: Path) -> list[str]:
         items.append(f"{device.reference}={backend}")
     if device.device_id == "name" or (device.named and not device.reference):
         items.append(f"id={place[-1]}")
-    items += _say_fields(device, "device", place)
+    items += _say_fields(device, fields_on(type(device), "device"), place)
     return ["-device", ",".join(items)]
 
 
@@ -154,14 +155,14 @@ def _check_silent(device: Device, place: Path) -> None:
 def _check_detached(device: Device, place: Path) -> None:
     for field in fields_on(type(device), "device"):
         value = device.__dict__[field.name]
-        if value != default_of(field):
+        if value != default_of(field) and field.also_on:
             why = f"{value!r}, which stands on -device, and the {device.label} is not attached"
             raise _unsayable((*place, field.name), why)
 
 
-def _say_fields(device: Device, on: str, place: Path) -> list[str]:
+def _say_fields(device: Device, fields: list[Field], place: Path) -> list[str]:
     items = []
-    for field in fields_on(type(device), on):
+    for field in fields:
         value = device.__dict__[field.name]
         bare = field.name == device.word
         if not bare and not field.required and value == default_of(field):

@@ -85,7 +85,7 @@ def _vsock(vm: Vm) -> Iterator[Problem]:
 def _folders(vm: Vm) -> Iterator[Problem]:
     yield from twice([(("fs", n, "tag"), v.tag) for n, v in vm.fs.items()], "SV342", "the tag")
     if vm.fs and vm.memory.path is not None and not vm.memory.share:
-        why = "memory is shared with the daemon of a folder: the file is written"
+        why = "memory is shared with the daemon of a folder: a file at this path is written"
         yield Problem("SV421", ("memory", "path"), why, help="say share = true, or take the path out")
 
 

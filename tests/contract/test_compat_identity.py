@@ -110,7 +110,6 @@ def finish(draw: st.DrawFn, document: Document, *, standard: bool) -> None:
         for number, table in enumerate(document[kind].values()):
             table["attach"] = draw(st.booleans())
             if not table["attach"]:
-                table.pop("iops", None)
                 table.pop("queues", None)
             elif threads:
                 table["iothread"] = draw(st.sampled_from(threads))

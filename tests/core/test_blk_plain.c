@@ -51,6 +51,7 @@ static void hear_of_all_but_the_last(int count, int slow_from)
 	sem_post(&go_on);
 	while (used_index(&d.ring) < count)
 		wait_interrupt(&d);
+	EQUAL(reads, count);
 	driver_close(&d);
 }
 

@@ -241,6 +241,7 @@ static void a_driver_may_do_without_the_queue_of_high_priority(void)
 static void a_daemon_that_makes_the_eventfds_block_holds_nobody_up(void)
 {
 	struct guest g = guest_open();
+	uint64_t most = UINT64_MAX - 1;
 	uint64_t count;
 
 	for (int round = 0; round < 2; round++) {
@@ -248,10 +249,50 @@ static void a_daemon_that_makes_the_eventfds_block_holds_nobody_up(void)
 		EQUAL(reg_read(&g.d, R_STATUS), S_READY | S_DRIVER_OK);
 		for (uint32_t i = 0; i < FS_QUEUES; i++) {
 			CHECK(fcntl(the_daemon.kick[i], F_SETFL, 0) == 0);
+			reg_write(&g.d, R_NOTIFY, i);
 			CHECK(read(the_daemon.kick[i], &count, sizeof(count)) == sizeof(count));
 		}
 		reset(&g);
 	}
+	start(&g);
+	CHECK(write(the_daemon.kick[1], &most, sizeof(most)) == sizeof(most));
+	reg_write(&g.d, R_QUEUE_SEL, 0);
+	reg_write(&g.d, R_QUEUE_READY, 0);
+	reset(&g);
+	guest_close(&g);
+}
+
+static void a_queue_that_the_driver_stops_leaves_the_other_one_alone(void)
+{
+	struct guest g = guest_open();
+	uint64_t count;
+
+	start(&g);
+	reg_write(&g.d, R_QUEUE_SEL, 0);
+	reg_write(&g.d, R_QUEUE_READY, 0);
+	meet(&the_daemon);
+	EQUAL(the_daemon.enabled[0], 0);
+	EQUAL(the_daemon.enabled[1], 1);
+	reg_write(&g.d, R_NOTIFY, 1);
+	CHECK(read(the_daemon.kick[1], &count, sizeof(count)) == sizeof(count));
+	reset(&g);
+	EQUAL(the_daemon.asked[GET_VRING_BASE], FS_QUEUES);
+	EQUAL(next_event(&g.d).kind, 0);
+	guest_close(&g);
+}
+
+static void a_daemon_has_five_seconds_for_a_start_in_all(void)
+{
+	struct guest g = guest_open();
+	uint32_t answered = 0;
+
+	the_daemon.manner = IS_SLOW; /* a second for each answer */
+	the_daemon.odd = EACH;
+	start(&g);
+	expect_failed(&g, ETIMEDOUT);
+	for (uint32_t i = SET_MEM_TABLE; i < REQUESTS; i++)
+		answered += the_daemon.asked[i];
+	EQUAL(answered, 6);
 	guest_close(&g);
 }
 
@@ -421,6 +462,8 @@ int main(int argc, char **argv)
 	RUN(a_driver_without_a_queue_for_requests_is_told);
 	RUN(a_driver_may_do_without_the_queue_of_high_priority);
 	RUN(a_daemon_that_makes_the_eventfds_block_holds_nobody_up);
+	RUN(a_queue_that_the_driver_stops_leaves_the_other_one_alone);
+	RUN(a_daemon_has_five_seconds_for_a_start_in_all);
 	RUN(a_daemon_that_wants_to_hear_no_more_is_cut_off);
 	RUN(memory_cannot_be_cut_off_under_the_machine);
 	RUN(a_daemon_that_ends_is_told_and_each_later_driver_hears_of_it);

@@ -58,6 +58,21 @@ def test_what_vhost_refused_is_told_by_its_reason(before: int, end: str) -> None
     assert told.text == f"vsock 'v': vhost refused its queues: Operation not permitted; {end}"
 
 
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (errno.EPIPE, "is gone"),
+        (errno.ETIMEDOUT, "did not answer within 5 seconds and was cut off, perhaps with requests in hand"),
+        (errno.EPROTO, "does not keep to vhost-user and was cut off"),
+        (errno.EREMOTEIO, "refused a message of vhost-user and was cut off"),
+    ],
+)
+def test_a_process_that_serves_no_more_is_told_with_the_reason(number: int, why: str) -> None:
+    told = event(lib.SV_EVENT_VHOST_FAILED, 3, number)
+
+    assert told.text == f"vsock 'v': whoever serves its queues {why}: this machine does without"
+
+
 def test_a_queue_that_the_guest_broke_is_not_the_hosts_doing() -> None:
     told = event(lib.SV_EVENT_DEVICE_BROKEN, 3, 1, 6, 2)
 

@@ -169,8 +169,8 @@ int sv_mem_populate(struct sv_vm *vm, int threads);
 /* [any] The page size of a file on hugetlbfs, 0 for any other file. */
 int64_t sv_huge_page_size(int fd);
 
-/* The host's kernel (vhost) refused the queues of a device: its driver was told to reset it. source: device;
- * data[0]: errno, data[2]: times before that were not told. */
+/* The host's kernel (vhost), or a process (vhost-user), does not serve a device: its driver was told to reset
+ * it. source: device; data[0]: errno, data[2]: times before that were not told. */
 #define SV_EVENT_VHOST_FAILED 33
 
 /* [setup] A virtio-vsock device that the host's kernel serves through an open /dev/vhost-vsock; -EADDRINUSE
@@ -199,8 +199,9 @@ struct sv_fs_config {
 			*/
 	char tag[SV_FS_TAG_SIZE]; /* what the guest mounts it by */
 };
-/* [setup] A virtio-fs device that a process of the host serves by vhost-user; -ETIMEDOUT when it does not
- * answer, -EPROTO, -EPROTONOSUPPORT or -EREMOTEIO when it answers wrongly, can too little, or refuses. */
+/* [setup] A virtio-fs device that a process of the host serves by vhost-user; -EPIPE when it hangs up,
+ * -ETIMEDOUT when it does not answer, -EPROTO, -EPROTONOSUPPORT or -EREMOTEIO when it answers wrongly, can
+ * too little, or refuses. */
 int sv_fs_create(struct sv_vm *vm, const struct sv_fs_config *config, struct sv_virtio **out);
 
 /* A device's other end on the host failed, and is tried again. source: device; data[0]: errno, ENODATA for a

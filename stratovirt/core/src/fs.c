@@ -31,34 +31,31 @@ struct fs {
 	struct io_source connection; /* whether somebody is still there */
 	int memory_fd;               /* the chassis's */
 	struct fs_config_space config;
-	bool running;
 	bool given[QUEUES]; /* the queues that the daemon has */
 };
 
-/* Takes the queues back; -errno when the daemon did not let go in time, and was cut off. */
-static int stop_daemon(struct fs *fs)
+static bool runs(const struct fs *fs)
 {
-	int error = 0;
-
-	if (!fs->running)
-		return 0;
-	fs->running = false;
-	vhost_user_begin(&fs->user);
-	for (uint32_t i = 0; i < QUEUES; i++) {
-		if (fs->given[i] && error == 0)
-			error = vhost_user_take_queue(&fs->user, &fs->device.queues[i], i);
-		fs->given[i] = false;
-	}
-	return error;
+	return fs->given[0] || fs->given[1];
 }
 
+/* Takes a queue back; -errno when the daemon did not let go in time, and was cut off. */
+static int take_back(struct fs *fs, uint32_t queue)
+{
+	if (!fs->given[queue])
+		return 0;
+	fs->given[queue] = false;
+	vhost_user_begin(&fs->user);
+	return vhost_user_take_queue(&fs->user, &fs->device.queues[queue], queue);
+}
+
+/* Gives the daemon the queues that run; when it fails, it has some of them, perhaps. */
 static int start_daemon(struct fs *fs)
 {
 	int error;
 
 	vhost_user_begin(&fs->user);
 	error = vhost_user_set_up(&fs->user, &fs->device, fs->memory_fd);
-	fs->running = true; /* also half-way: there is something to take back */
 	for (uint32_t i = 0; error == 0 && i < QUEUES; i++) {
 		fs->given[i] = fs->device.queues[i].runs;
 		if (fs->given[i])
@@ -80,7 +77,8 @@ static void activate(struct sv_virtio *device)
 	error = start_daemon(fs);
 	if (error == 0)
 		return;
-	stop_daemon(fs);
+	for (uint32_t i = 0; i < QUEUES; i++)
+		take_back(fs, i);
 	virtio_refused(device, -error);
 }
 
@@ -93,9 +91,8 @@ static void process(struct sv_virtio *device, uint32_t queue)
 
 static void stop(struct sv_virtio *device, uint32_t queue)
 {
-	int error = stop_daemon((struct fs *)device);
+	int error = take_back((struct fs *)device, queue);
 
-	(void)queue;
 	/* It may write to the buffers of its requests still: whoever reads the log has to know. */
 	if (error < 0)
 		virtio_refused(device, -error);
@@ -105,7 +102,6 @@ static void free_device(struct sv_virtio *device)
 {
 	struct fs *fs = (struct fs *)device;
 
-	stop_daemon(fs);
 	vhost_user_close(&fs->user);
 	free(fs);
 }
@@ -117,9 +113,9 @@ static void on_hang_up(void *context, uint32_t epoll_events)
 
 	(void)epoll_events;
 	vhost_user_cut(&fs->user);
-	if (!fs->running)
+	if (!runs(fs))
 		return;
-	fs->running = false;
+	fs->given[0] = fs->given[1] = false;
 	virtio_refused(&fs->device, EPIPE);
 }
 
@@ -134,7 +130,8 @@ static int init(struct fs *fs, struct sv_vm *vm, uint64_t features)
 				   .queue_size = QUEUE_SIZE,
 				   .config = &fs->config,
 				   .config_size = sizeof(fs->config),
-				   .external = true};
+				   .external = true,
+				   .kicks_shared = true};
 	int error = iothread_main(vm, &plan.io);
 
 	if (error == 0)

@@ -73,7 +73,7 @@ void vhost_user_cut(struct vhost_user *user)
 
 void vhost_user_begin(struct vhost_user *user)
 {
-	user->deadline = clock_now() + ANSWER_SECONDS * CLOCK_SECOND;
+	user->deadline = clock_now() + (uint64_t)ANSWER_SECONDS * CLOCK_SECOND;
 }
 
 /* One that went before it had read everything is as gone as any other. */
@@ -105,6 +105,8 @@ static int send_message(struct vhost_user *user, struct header header, const voi
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
 	ssize_t sent;
 
+	if (clock_now() >= user->deadline)
+		return give_up(user, -ETIMEDOUT);
 	if (files->count > 0)
 		attach(&message, control, files);
 	/* A few bytes into an empty buffer: it takes them all, or the other side reads nothing at all. */
@@ -124,7 +126,7 @@ static bool wait_readable(struct vhost_user *user)
 
 	if (now >= user->deadline)
 		return false;
-	return poll(&connection, 1, (int)((user->deadline - now) / 1000000 + 1)) != 0;
+	return poll(&connection, 1, (int)((user->deadline - now) / 1000000 + 1)) > 0 || errno == EINTR;
 }
 
 static int receive_bytes(struct vhost_user *user, void *to, size_t size)
@@ -296,14 +298,11 @@ int vhost_user_give_queue(struct vhost_user *user, struct virtio_queue *queue, u
 		error = set_vring_fd(user, SET_VRING_ERR, index, -1);
 	if (error == 0)
 		error = set_vring_fd(user, SET_VRING_CALL, index, queue->device->irq_fd);
-	if (error == 0) /* the ring runs from here on */
-		error = set_vring_fd(user, SET_VRING_KICK, index, queue->kick.fd);
+	/* The ring runs from the kick on. Enabled by then, it misses no notification where nothing is
+	 * acknowledged either. */
 	if (error == 0)
 		error = set_vring(user, SET_VRING_ENABLE, index, 1);
-	/* A notification between the two may be lost where nothing is acknowledged: let it look. */
-	if (error == 0)
-		irq_raise(queue->kick.fd);
-	return error;
+	return error == 0 ? set_vring_fd(user, SET_VRING_KICK, index, queue->kick.fd) : error;
 }
 
 int vhost_user_take_queue(struct vhost_user *user, struct virtio_queue *queue, uint32_t index)

@@ -74,6 +74,7 @@ int virtio_init(struct sv_virtio *device, struct sv_vm *vm, const struct virtio_
 	device->id = (uint32_t)vm->device_count;
 	device->offered = plan->features | VIRTIO_F_VERSION_1 | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX;
 	device->external = plan->external;
+	device->kicks_shared = plan->kicks_shared;
 	device->config = plan->config;
 	device->config_size = plan->config_size;
 	device->irq_fd = -1;
@@ -133,10 +134,8 @@ static void activate_here(void *context)
 					      .event_idx = device->features & VIRTIO_F_EVENT_IDX};
 		enum virtq_error error;
 
-		/* A notification from before DRIVER_OK counts for nothing (3.1.1). Who else has the eventfd
-		 * may have made it one that blocks, and finds nothing to do.
-		 */
-		if (!device->external && read(queue->kick.fd, &stale, sizeof(stale)) < 0)
+		/* A notification from before DRIVER_OK counts for nothing (3.1.1). */
+		if (!device->kicks_shared && read(queue->kick.fd, &stale, sizeof(stale)) < 0)
 			stale = 0;
 		if (!queue->ready)
 			continue;
@@ -171,7 +170,7 @@ static void stop_one_here(void *context)
 	/* The others go on; what they were told while the device was stopping is told again. It stops no
 	 * longer: else that could be let pass too, before the vCPU gets to say so. */
 	atomic_store(&device->stopping, false);
-	for (uint32_t i = 0; i < device->queue_count; i++)
+	for (uint32_t i = 0; i < device->queue_count && !device->kicks_shared; i++)
 		if (device->queues[i].runs)
 			virtio_process_later(device, i);
 }

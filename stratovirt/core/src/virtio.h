@@ -73,9 +73,10 @@ struct sv_virtio {
 	struct sv_vm *vm;
 	const struct virtio_ops *ops;
 	struct sv_iothread *io;
-	uint32_t id;           /* in events */
-	uint64_t offered;      /* features */
-	bool external;         /* the host's kernel serves the rings: see virtio_plan */
+	uint32_t id;      /* in events */
+	uint64_t offered; /* features */
+	bool external;    /* somebody else serves the rings: see virtio_plan */
+	bool kicks_shared;
 	struct io_source lost; /* external: whoever serves the rings says here that he cannot go on; or -1 */
 	uint8_t *config;       /* under config_lock, once the driver can see it */
 	uint32_t config_size;
@@ -116,6 +117,9 @@ struct virtio_plan {
 	 * and `lost` when a ring makes no sense. There is no telling when he did, so InterruptStatus always
 	 * says that a buffer was used. */
 	bool external;
+	/* That somebody is a process, which may have made the kick eventfds ones that block: they are neither
+	 * read nor written here. */
+	bool kicks_shared;
 };
 
 /* Fills a zeroed device and lists it in vm, which frees it from then on; on failure nothing is left open. */
@@ -140,7 +144,7 @@ void virtio_trace(struct sv_virtio *device, uint32_t step, uint64_t first, uint6
 /* For devices, on their I/O thread. */
 void virtio_interrupt(struct sv_virtio *device, uint32_t cause);
 void virtio_broken(struct sv_virtio *device, uint32_t queue, enum virtq_error why);
-/* The host's kernel does not serve the device, for this errno; the driver is told in the same way. */
+/* Whoever is to serve the device does not, for this errno; the driver is told in the same way. */
 void virtio_refused(struct sv_virtio *device, int error);
 /* Stops all queues; the context is the device. */
 void virtio_stop_here(void *context);
