@@ -66,7 +66,6 @@ UNSAYABLE = [
     ({"drive": {"a": {"file": "/a="}}}, "drive.a.file"),
     ({"drive": {"a": {"file": "/a", "serial": ""}}}, "drive.a.serial"),
     ({"net": {"a": {"tap": "t", "vhost": "auto"}}}, "net.a.vhost"),
-    ({"drive": {"a": {"file": "/a", "attach": False, "queues": 2}}}, "drive.a.queues"),
     ({"memory": {"size": (256 << 20) + 4096}}, "memory.size"),
     ({"memory": {"path": '/a"b'}}, "memory.path"),
     ({"memory": {"transparent_hugepages": True}}, "memory.transparent_hugepages"),
