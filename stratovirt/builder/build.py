@@ -46,7 +46,10 @@ def build(document: Vm) -> Machine:
 
 def _memory(document: Vm) -> Memory:
     """Return the memory table; what another process has to map is shared, whatever the document says."""
-    return document.memory.replace(share=document.shares_memory())
+    described = document.memory
+    if described.share or not document.shares_memory():
+        return described
+    return described.replace(share=True)
 
 
 def _listen_in(document: Vm, chassis: Chassis) -> None:

@@ -184,7 +184,7 @@ def _attach(draft: Draft, kind: str, record: type[Device], said: tuple[str, str 
     """Give a backend its place in the guest."""
     reference, name, data = said
     flag = backend_words(record)
-    if draft.user_of(flag, reference):
+    if draft.is_attached(flag, reference):
         draft.refuse(f"{record.reference}={reference} is attached already")
         return
     draft.borrow(kind, reference)

@@ -94,13 +94,12 @@ class Draft:
             backend.data = {record.lent[key]: value for key, value in backend.data.items()}
             self.backends.setdefault(kind, {})[reference] = backend
 
-    def user_of(self, flag: str, reference: str) -> str:
-        """Return the -device that uses the backend of this id that the flag describes; "" when none does."""
-        for kind, record in devices.tables().items():
-            table = self.attached.get(kind, {}).get(reference)
-            if table is not None and backend_words(record) == flag:
-                return self.frontends[(kind, table) if record.named else (kind,)]
-        return ""
+    def is_attached(self, flag: str, reference: str) -> bool:
+        """Tell whether a -device of any kind uses the backend of this id that the flag describes."""
+        return any(
+            backend_words(record) == flag and reference in self.attached.get(kind, {})
+            for kind, record in devices.tables().items()
+        )
 
     def finish(self) -> Data:
         """Name the tables of the backends; return the document as plain data."""

@@ -155,7 +155,8 @@ def _check_silent(device: Device, place: Path) -> None:
 def _check_detached(device: Device, place: Path) -> None:
     for field in fields_on(type(device), "device"):
         value = device.__dict__[field.name]
-        if value != default_of(field) and field.also_on:
+        on_option = field.also_on == ""  # said there: see _say_option
+        if value != default_of(field) and not on_option:
             why = f"{value!r}, which stands on -device, and the {device.label} is not attached"
             raise _unsayable((*place, field.name), why)
 

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+/* Numbers of its own, so that one that is wrong in the core is met by another one here. */
 enum {
 	GET_FEATURES = 1,
 	SET_FEATURES = 2,
@@ -142,14 +143,37 @@ static inline void map_memory(struct daemon *daemon, const uint8_t *payload, con
 	daemon->region_count = count;
 }
 
-/* Does what the message says; returns the size of the answer that it has anyway, in its payload. */
-static inline uint32_t obey(struct daemon *daemon, struct message *message, const int *fds)
+/* Takes what a message without an answer says. */
+static inline void take(struct daemon *daemon, const struct message *message, const int *fds)
 {
 	struct vhost_vring_state state;
 	uint64_t number;
 
 	memcpy(&state, message->payload, sizeof(state));
 	memcpy(&number, message->payload, sizeof(number));
+	if (message->request == SET_FEATURES)
+		daemon->accepted = number;
+	else if (message->request == SET_MEM_TABLE)
+		map_memory(daemon, message->payload, fds);
+	else if (message->request == SET_VRING_ADDR)
+		memcpy(&daemon->rings[state.index], message->payload, sizeof(daemon->rings[0]));
+	else if (message->request == SET_VRING_BASE)
+		daemon->base[state.index] = state.num;
+	else if (message->request == SET_VRING_ENABLE)
+		daemon->enabled[state.index] = state.num;
+	else if (message->request == SET_VRING_KICK)
+		keep_fd(&daemon->kick[number & 0xff], fds[0]);
+	else if (message->request == SET_VRING_CALL)
+		keep_fd(&daemon->call[number & 0xff], fds[0]);
+	else if (message->request == SET_VRING_ERR)
+		EQUAL(number & 0x100, 0x100);
+}
+
+/* Does what the message says; returns the size of the answer that it has anyway, in its payload. */
+static inline uint32_t obey(struct daemon *daemon, struct message *message, const int *fds)
+{
+	struct vhost_vring_state state;
+
 	switch (message->request) {
 	case GET_FEATURES:
 		memcpy(message->payload, &daemon->features, 8);
@@ -158,37 +182,14 @@ static inline uint32_t obey(struct daemon *daemon, struct message *message, cons
 		memcpy(message->payload, &daemon->protocol, 8);
 		return 8;
 	case GET_VRING_BASE:
+		memcpy(&state, message->payload, sizeof(state));
 		state.num = daemon->came_to[state.index];
 		memcpy(message->payload, &state, sizeof(state));
 		return sizeof(state);
-	case SET_FEATURES:
-		daemon->accepted = number;
-		break;
-	case SET_MEM_TABLE:
-		map_memory(daemon, message->payload, fds);
-		break;
-	case SET_VRING_ADDR:
-		memcpy(&daemon->rings[state.index], message->payload, sizeof(daemon->rings[0]));
-		break;
-	case SET_VRING_BASE:
-		daemon->base[state.index] = state.num;
-		break;
-	case SET_VRING_ENABLE:
-		daemon->enabled[state.index] = state.num;
-		break;
-	case SET_VRING_KICK:
-		keep_fd(&daemon->kick[number & 0xff], fds[0]);
-		break;
-	case SET_VRING_CALL:
-		keep_fd(&daemon->call[number & 0xff], fds[0]);
-		break;
-	case SET_VRING_ERR:
-		EQUAL(number & 0x100, 0x100);
-		break;
 	default:
-		break;
+		take(daemon, message, fds);
+		return 0;
 	}
-	return 0;
 }
 
 /* Reads a message with its descriptors; false when the other side has gone. */

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MIB = 1 << 20
+READ = "dd if=/dev/vda of=/dev/null iflag=direct"  # what a guest does
+WRITE = "dd if=/dev/zero of=/dev/vda oflag=direct conv=notrunc"
 
 
 def image_of(folder: Path, size: int, name: str = "disk") -> Path:

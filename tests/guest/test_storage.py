@@ -1,4 +1,4 @@
-"""Disks that do more than read and write: limits, queues, locks, faults of the host, other images."""
+"""Disks that do more than read and write: queues, locks, faults of the host, other images."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from stratovirt.document.vm import Vm
 from stratovirt.errors import HostError, StratovirtError
 from stratovirt.load import load
 from tests.guest import tiny
-from tests.guest.disks import MIB, disk_flags, drive_profile, image_of, spinning
-from tests.guest.linux import SMALL, TIMEOUT_S, boot, boot_profile, flags, words
+from tests.guest.disks import MIB, READ, WRITE, disk_flags, drive_profile, image_of, spinning
+from tests.guest.linux import SMALL, TIMEOUT_S, boot, flags, words
 from tests.guest.vmm import Qmp, Vmm
 
 if TYPE_CHECKING:
@@ -140,69 +140,6 @@ def test_an_image_that_was_taken_out_is_free(machine: Machine, tmp_path: Path) -
 
 
 # What Linux sees.
-
-
-def linux_profile(folder: Path, drive: str, script: str, cpus: int = 1) -> Path:
-    path = folder / "linux.toml"
-    path.write_text(
-        f'version = 1\ncpu.count = {cpus}\n[boot]\nkernel = "{SMALL[0]}"\ninitrd = "{SMALL[1]}"\n'
-        f'cmdline = "{words(script, more="quiet")}"\n[serial]\n[qmp]\nsocket = "{folder}/qmp"\n'
-        f"[drive.d]\ndirect = false\n{drive}\n",
-        encoding="utf-8",
-    )
-    return path
-
-
-READ = "dd if=/dev/vda of=/dev/null iflag=direct"
-WRITE = "dd if=/dev/zero of=/dev/vda oflag=direct conv=notrunc"
-# Block size, and how many of them take 4 s: few, so that a guest in the rig could do several times as many.
-LIMITS = {
-    "iops": ("iops = 50", READ, 4096, 200),
-    "read_ops": ("limit.read_ops = 50", READ, 4096, 200),
-    "write_ops": ("limit.write_ops = 50", WRITE, 4096, 200),
-    "bytes": ('limit.bytes = "4M"', READ, 65536, 256),
-    "read_bytes": ('limit.read_bytes = "4M"', READ, 65536, 256),
-    "write_bytes": ('limit.write_bytes = "4M"', WRITE, 65536, 256),
-}
-
-
-@pytest.mark.linux
-@pytest.mark.guidebook("2.2 iops")
-@pytest.mark.parametrize("kind", LIMITS)
-def test_a_limit_is_kept_within_five_percent(kind: str, tmp_path: Path) -> None:
-    """A rig that stood still for a moment measures again; none may ever be too fast."""
-    limit, command, block, count = LIMITS[kind]
-    image = image_of(tmp_path, 32 * MIB)
-    script = f"""
-now() {{ read up rest </proc/uptime; echo ${{up%.*}}${{up#*.}}; }}
-for try in 1 2 3; do
-begin=$(now)
-{command} bs={block} count={count} 2>/dev/null || exit 7
-took=$(($(now) - begin))
-echo TOOK $took
-[ $took -gt 420 ] || break
-done
-"""
-    report = boot_profile(linux_profile(tmp_path, f'file = "{image}"\n{limit}', script))
-    took = [int(line.split()[1]) for line in report.text.splitlines() if line.startswith("TOOK ")]
-
-    assert report.script_status == 0, report.text[-2000:]
-    assert min(took) >= 380, took
-    assert took[-1] <= 420, took
-
-
-@pytest.mark.linux
-def test_a_limited_direction_does_not_hold_the_other_one_up(tmp_path: Path) -> None:
-    image = image_of(tmp_path, 64 * MIB)
-    script = f"""
-{WRITE} bs=64k count=64 &
-sleep 1
-{READ} bs=64k count=64 skip=512 || exit 7
-kill -0 $! || exit 8
-"""
-    report = boot_profile(linux_profile(tmp_path, f'file = "{image}"\nlimit.write_bytes = "256K"', script, 2))
-
-    assert report.script_status == 0, report.text[-2000:]
 
 
 @pytest.mark.linux

@@ -195,8 +195,7 @@ int sv_vsock_transport_reset(struct sv_virtio *device);
 
 struct sv_fs_config {
 	int connection; /* a Unix stream socket, connected to whoever serves the folder; duplicated */
-	int memory_fd; /* the file that all guest memory is, from its start on; it stays open with the machine
-			*/
+	int memory_fd; /* the file that all guest memory is, from its start on; open as long as the machine */
 	char tag[SV_FS_TAG_SIZE]; /* what the guest mounts it by */
 };
 /* [setup] A virtio-fs device that a process of the host serves by vhost-user; -EPIPE when it hangs up,

@@ -12,7 +12,6 @@
 
 #define QUEUES     2 /* high priority and requests; daemons have no more */
 #define QUEUE_SIZE 1024
-#define TAG_SIZE   36
 
 #define REQUESTS_QUEUE 1u
 
@@ -21,7 +20,7 @@
 
 /* VIRTIO 1.2, 5.11.4 */
 struct fs_config_space {
-	char tag[TAG_SIZE]; /* without a NUL when it fills it */
+	char tag[SV_FS_TAG_SIZE]; /* without a NUL when it fills it */
 	uint32_t num_request_queues;
 };
 
@@ -149,7 +148,7 @@ int sv_fs_create(struct sv_vm *vm, const struct sv_fs_config *config, struct sv_
 
 	if (!fs)
 		return -ENOMEM;
-	memcpy(fs->config.tag, config->tag, TAG_SIZE);
+	memcpy(fs->config.tag, config->tag, sizeof(fs->config.tag));
 	fs->config.num_request_queues = QUEUES - 1;
 	fs->memory_fd = config->memory_fd;
 	error = vhost_user_claim(&fs->user, config->connection, &features);
